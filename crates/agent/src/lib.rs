@@ -1,1 +1,7 @@
-//! Placeholder.
+//! An agent: local services and their checks, the server inside it, and the one handle the fronts use.
+
+pub mod handle;
+pub mod info;
+
+pub use handle::Handle;
+pub use tribune_server::answer::{Answer, Form, Shared};
