@@ -6,9 +6,27 @@
 mod cluster;
 mod local;
 
-pub use cluster::{SnapshotSave, SnapshotRestore};
+use std::sync::Arc;
+
+use crate::cluster::Cluster;
+use crate::info::Identity;
+use crate::local_state::LocalAgent;
+
+pub use cluster::{SnapshotRestore, SnapshotSave};
 pub use local::{CheckUpdate, LocalError, MetricsFormat, MonitorOptions};
 
 /// Handle of a running agent. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Inner {
+    /// Who this agent is.
+    pub(crate) identity: Identity,
+    /// Its own services, checks, events and process.
+    pub(crate) local: Arc<LocalAgent>,
+    /// The way to the servers.
+    pub(crate) cluster: Arc<Cluster>,
+}
