@@ -34,7 +34,12 @@ pub struct Shared {
 impl Shared {
     /// Wraps an evaluated reply and its index.
     pub fn new(reply: Reply, index: Index) -> Shared {
-        Shared { reply, index, rendered: [const { OnceLock::new() }; 4], derived: OnceLock::new() }
+        Shared {
+            reply,
+            index,
+            rendered: [const { OnceLock::new() }; 4],
+            derived: OnceLock::new(),
+        }
     }
 
     /// The data.
@@ -49,7 +54,9 @@ impl Shared {
 
     /// The bytes of a form, made by `make` on first use. Racing makers may both run; one result is kept.
     pub fn rendered(&self, form: Form, make: impl FnOnce(&Reply) -> Bytes) -> Bytes {
-        self.rendered[form as usize].get_or_init(|| make(&self.reply)).clone()
+        self.rendered[form as usize]
+            .get_or_init(|| make(&self.reply))
+            .clone()
     }
 
     /// A value some front derives from the reply (for instance the address list of DNS answers), made on first use.
@@ -64,14 +71,19 @@ impl Shared {
         }
         let value = Arc::new(make(&self.reply));
         // A racing maker may have been first; both values say the same.
-        let _ = self.derived.set(Arc::clone(&value) as Arc<dyn Any + Send + Sync>);
+        let _ = self
+            .derived
+            .set(Arc::clone(&value) as Arc<dyn Any + Send + Sync>);
         value
     }
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("index", &self.index).field("reply", &self.reply).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("index", &self.index)
+            .field("reply", &self.reply)
+            .finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,11 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "Token(anonymous)" } else { "Token(hidden)" })
+        f.write_str(if self.0.is_empty() {
+            "Token(anonymous)"
+        } else {
+            "Token(hidden)"
+        })
     }
 }
 

@@ -79,7 +79,10 @@ pub struct Weights {
 
 impl Default for Weights {
     fn default() -> Weights {
-        Weights { passing: 1, warning: 1 }
+        Weights {
+            passing: 1,
+            warning: 1,
+        }
     }
 }
 

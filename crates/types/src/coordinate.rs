@@ -23,7 +23,12 @@ pub struct Coordinate {
 impl Default for Coordinate {
     /// The position of a node that has not measured anything yet.
     fn default() -> Coordinate {
-        Coordinate { vec: vec![0.0; DIMENSIONS], error: 1.5, adjustment: 0.0, height: 1.0e-5 }
+        Coordinate {
+            vec: vec![0.0; DIMENSIONS],
+            error: 1.5,
+            adjustment: 0.0,
+            height: 1.0e-5,
+        }
     }
 }
 
@@ -46,7 +51,12 @@ impl Coordinate {
         if !self.is_compatible(other) {
             return f64::INFINITY;
         }
-        let squares: f64 = self.vec.iter().zip(&other.vec).map(|(a, b)| (a - b) * (a - b)).sum();
+        let squares: f64 = self
+            .vec
+            .iter()
+            .zip(&other.vec)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum();
         let raw = squares.sqrt() + self.height + other.height;
         let adjusted = raw + self.adjustment + other.adjustment;
         if adjusted > 0.0 { adjusted } else { raw }
@@ -88,15 +98,22 @@ mod tests {
     fn at(x: f64, height: f64, adjustment: f64) -> Coordinate {
         let mut vec = vec![0.0; DIMENSIONS];
         vec[0] = x;
-        Coordinate { vec, error: 1.0, adjustment, height }
+        Coordinate {
+            vec,
+            error: 1.0,
+            adjustment,
+            height,
+        }
     }
 
     #[test]
     fn distance_is_euclid_plus_heights_plus_adjustments_while_positive() {
         // (a.x, a.height, a.adj, b.x, b.height, b.adj, seconds)
-        for (ax, ah, aa, bx, bh, ba, want) in
-            [(0.0, 0.01, 0.0, 0.03, 0.0, 0.0, 0.04), (0.0, 0.0, -0.1, 0.03, 0.0, 0.0, 0.03), (0.0, 0.0, 0.01, 0.03, 0.0, 0.01, 0.05)]
-        {
+        for (ax, ah, aa, bx, bh, ba, want) in [
+            (0.0, 0.01, 0.0, 0.03, 0.0, 0.0, 0.04),
+            (0.0, 0.0, -0.1, 0.03, 0.0, 0.0, 0.03),
+            (0.0, 0.0, 0.01, 0.03, 0.0, 0.01, 0.05),
+        ] {
             let d = at(ax, ah, aa).distance_secs(&at(bx, bh, ba));
             assert!((d - want).abs() < 1e-9, "{d} is not {want}");
         }

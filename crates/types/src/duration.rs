@@ -50,7 +50,9 @@ pub fn parse_go_signed(s: &str) -> Result<i64, DurationError> {
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid());
         }
-        let unit_len = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit_len = rest
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (unit, after) = rest.split_at(unit_len);
         rest = after;
         let scale: u64 = match unit {
@@ -61,9 +63,18 @@ pub fn parse_go_signed(s: &str) -> Result<i64, DurationError> {
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
-            _ => return Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: s.to_owned() }),
+            _ => {
+                return Err(DurationError::UnknownUnit {
+                    unit: unit.to_owned(),
+                    text: s.to_owned(),
+                });
+            }
         };
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| invalid())?
+        };
         let mut part = whole.checked_mul(scale).ok_or_else(invalid)?;
         let mut digit_scale = scale as f64;
         let mut extra = 0.0f64;
@@ -71,7 +82,9 @@ pub fn parse_go_signed(s: &str) -> Result<i64, DurationError> {
             digit_scale /= 10.0;
             extra += f64::from(digit - b'0') * digit_scale;
         }
-        part = part.checked_add((extra + 1e-6) as u64).ok_or_else(invalid)?;
+        part = part
+            .checked_add((extra + 1e-6) as u64)
+            .ok_or_else(invalid)?;
         total = total.checked_add(part).ok_or_else(invalid)?;
     }
     let signed = i64::try_from(total).map_err(|_| invalid())?;

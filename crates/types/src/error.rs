@@ -92,7 +92,9 @@ pub enum RpcError {
 /// The text of a session lookup by something that is no UUID, as the store reports it.
 pub fn session_uuid_text(given: &str) -> String {
     match Uuid::parse(given) {
-        Err(crate::id::UuidError::Length) => "failed session lookup: index error: UUID must be 36 characters".to_owned(),
+        Err(crate::id::UuidError::Length) => {
+            "failed session lookup: index error: UUID must be 36 characters".to_owned()
+        }
         _ => format!("failed session lookup: index error: invalid UUID {given:?}"),
     }
 }

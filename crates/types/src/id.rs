@@ -150,8 +150,17 @@ mod tests {
     #[test]
     fn malformed_uuids_are_refused() {
         assert_eq!(Uuid::parse("abc"), Err(UuidError::Length));
-        assert_eq!(Uuid::parse("adf4238a-882b-9ddc-4a9d-5b6758e4159g"), Err(UuidError::Format));
-        assert_eq!(Uuid::parse("adf4238a+882b-9ddc-4a9d-5b6758e4159e"), Err(UuidError::Format));
-        assert_eq!(Uuid::parse("ädf4238a-882b-9ddc-4a9d-5b6758e4159"), Err(UuidError::Format));
+        assert_eq!(
+            Uuid::parse("adf4238a-882b-9ddc-4a9d-5b6758e4159g"),
+            Err(UuidError::Format)
+        );
+        assert_eq!(
+            Uuid::parse("adf4238a+882b-9ddc-4a9d-5b6758e4159e"),
+            Err(UuidError::Format)
+        );
+        assert_eq!(
+            Uuid::parse("ädf4238a-882b-9ddc-4a9d-5b6758e4159"),
+            Err(UuidError::Format)
+        );
     }
 }

@@ -271,7 +271,11 @@ pub struct Instance {
 impl Instance {
     /// The worst status of all checks; passing without any.
     pub fn status(&self) -> Status {
-        self.checks.iter().map(|c| c.status).max().unwrap_or(Status::Passing)
+        self.checks
+            .iter()
+            .map(|c| c.status)
+            .max()
+            .unwrap_or(Status::Passing)
     }
 }
 

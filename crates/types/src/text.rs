@@ -7,7 +7,11 @@ pub type Text = Arc<str>;
 
 /// Makes a [`Text`]; the empty string shares one static allocation.
 pub fn text(s: &str) -> Text {
-    if s.is_empty() { Text::default() } else { Text::from(s) }
+    if s.is_empty() {
+        Text::default()
+    } else {
+        Text::from(s)
+    }
 }
 
 /// A map of strings kept as a sorted vector: metadata has few pairs and many copies.
@@ -24,7 +28,10 @@ impl TextMap {
 
     /// The value of `key`. O(log n).
     pub fn get(&self, key: &str) -> Option<&Text> {
-        self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &self.0[at].1)
+        self.0
+            .binary_search_by(|(k, _)| (**k).cmp(key))
+            .ok()
+            .map(|at| &self.0[at].1)
     }
 
     /// Sets `key`, replacing an older value. O(n).
@@ -81,7 +88,11 @@ pub fn same_name(a: &str, b: &str) -> bool {
 
 /// The lower-case form under which the catalog indexes node and service names.
 pub fn fold(name: &str) -> String {
-    if name.is_ascii() { name.to_ascii_lowercase() } else { name.to_lowercase() }
+    if name.is_ascii() {
+        name.to_ascii_lowercase()
+    } else {
+        name.to_lowercase()
+    }
 }
 
 #[cfg(test)]
@@ -90,10 +101,16 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_wins() {
-        let map: TextMap = [("b", "1"), ("a", "2"), ("b", "3")].into_iter().map(|(k, v)| (text(k), text(v))).collect();
+        let map: TextMap = [("b", "1"), ("a", "2"), ("b", "3")]
+            .into_iter()
+            .map(|(k, v)| (text(k), text(v)))
+            .collect();
         assert_eq!(map.get("b").map(|v| &**v), Some("3"));
         assert_eq!(map.len(), 2);
-        assert_eq!(map.iter().map(|(k, _)| &**k).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            map.iter().map(|(k, _)| &**k).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
     }
 
     #[test]

@@ -70,19 +70,29 @@ impl KvVerb {
 
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, verb)| *verb == self).map_or("", |(word, _)| word)
+        Self::WORDS
+            .iter()
+            .find(|(_, verb)| *verb == self)
+            .map_or("", |(word, _)| word)
     }
 
     /// Parses the word of the API.
     pub fn parse(word: &str) -> Option<KvVerb> {
-        Self::WORDS.iter().find(|(w, _)| *w == word).map(|(_, verb)| *verb)
+        Self::WORDS
+            .iter()
+            .find(|(w, _)| *w == word)
+            .map(|(_, verb)| *verb)
     }
 
     /// True for verbs that change nothing.
     pub fn is_read(self) -> bool {
         matches!(
             self,
-            KvVerb::Get | KvVerb::GetTree | KvVerb::CheckIndex | KvVerb::CheckSession | KvVerb::CheckNotExists
+            KvVerb::Get
+                | KvVerb::GetTree
+                | KvVerb::CheckIndex
+                | KvVerb::CheckSession
+                | KvVerb::CheckNotExists
         )
     }
 }
@@ -114,12 +124,18 @@ impl CatalogVerb {
 
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, verb)| *verb == self).map_or("", |(word, _)| word)
+        Self::WORDS
+            .iter()
+            .find(|(_, verb)| *verb == self)
+            .map_or("", |(word, _)| word)
     }
 
     /// Parses the word of the API.
     pub fn parse(word: &str) -> Option<CatalogVerb> {
-        Self::WORDS.iter().find(|(w, _)| *w == word).map(|(_, verb)| *verb)
+        Self::WORDS
+            .iter()
+            .find(|(w, _)| *w == word)
+            .map(|(_, verb)| *verb)
     }
 }
 
@@ -128,7 +144,9 @@ impl TxnOp {
     pub fn is_read(&self) -> bool {
         match self {
             TxnOp::Kv(verb, _) => verb.is_read(),
-            TxnOp::Node(verb, _) | TxnOp::Service(verb, _, _) | TxnOp::Check(verb, _) => *verb == CatalogVerb::Get,
+            TxnOp::Node(verb, _) | TxnOp::Service(verb, _, _) | TxnOp::Check(verb, _) => {
+                *verb == CatalogVerb::Get
+            }
             TxnOp::SessionDestroy(_) => false,
         }
     }

@@ -30,27 +30,50 @@ pub struct SnapshotRestore {
 impl Handle {
     /// Reads without waiting if that is possible right here and now: not blocking, local datacenter, served by this
     /// process under the requested guarantee. `None` means: use [`Handle::read`].
-    pub fn read_now(&self, _caller: &Caller, _query: &Query, _options: &ReadOptions) -> Option<Result<Answer, RpcError>> {
+    pub fn read_now(
+        &self,
+        _caller: &Caller,
+        _query: &Query,
+        _options: &ReadOptions,
+    ) -> Option<Result<Answer, RpcError>> {
         todo!()
     }
 
     /// Reads, waiting for the index in `options` if one is given. Cancel safe: dropping it unparks the request.
-    pub async fn read(&self, _caller: &Caller, _query: Query, _options: &ReadOptions) -> Result<Answer, RpcError> {
+    pub async fn read(
+        &self,
+        _caller: &Caller,
+        _query: Query,
+        _options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
         todo!()
     }
 
     /// Writes. Not cancel safe in the sense that a dropped write may still happen; it is never half done.
-    pub async fn write(&self, _caller: &Caller, _datacenter: Option<&str>, _write: Write) -> Result<WriteReply, RpcError> {
+    pub async fn write(
+        &self,
+        _caller: &Caller,
+        _datacenter: Option<&str>,
+        _write: Write,
+    ) -> Result<WriteReply, RpcError> {
         todo!()
     }
 
     /// Starts saving a snapshot archive.
-    pub async fn snapshot_save(&self, _caller: &Caller, _options: &ReadOptions) -> Result<SnapshotSave, RpcError> {
+    pub async fn snapshot_save(
+        &self,
+        _caller: &Caller,
+        _options: &ReadOptions,
+    ) -> Result<SnapshotSave, RpcError> {
         todo!()
     }
 
     /// Starts restoring a snapshot archive. Nothing is replaced before the whole archive was checked.
-    pub async fn snapshot_restore(&self, _caller: &Caller, _datacenter: Option<&str>) -> Result<SnapshotRestore, RpcError> {
+    pub async fn snapshot_restore(
+        &self,
+        _caller: &Caller,
+        _datacenter: Option<&str>,
+    ) -> Result<SnapshotRestore, RpcError> {
         todo!()
     }
 
@@ -65,7 +88,11 @@ impl Handle {
     }
 
     /// Health of the peer set as the leader sees it.
-    pub async fn operator_health(&self, _caller: &Caller, _datacenter: Option<&str>) -> Result<OperatorHealth, RpcError> {
+    pub async fn operator_health(
+        &self,
+        _caller: &Caller,
+        _datacenter: Option<&str>,
+    ) -> Result<OperatorHealth, RpcError> {
         todo!()
     }
 }
