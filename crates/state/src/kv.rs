@@ -173,7 +173,9 @@ impl Change<'_> {
         for entry in &keys {
             self.tables.remove_pair(&entry.key, self.index);
         }
-        // Without a prefix lists answer the table's index, which has moved.
+        // Lists below the prefix would find older tombstones than this deletion and answer an index that falls, which
+        // 1.8.7 does. Without any they answer the table's index, as lists of everything do.
+        self.tables.remove_tombstones_under(prefix);
         if !prefix.is_empty() {
             self.tables.place_tombstone(prefix, self.index);
             self.hint_tombstones();

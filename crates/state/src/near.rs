@@ -9,6 +9,9 @@ use crate::tables::Tables;
 /// Sorts by estimated round-trip time from the node `near`. Items on nodes without a comparable coordinate go last,
 /// otherwise equal ones keep their order. Without a coordinate of `near`, or with an empty name, nothing moves.
 pub(crate) fn sort<T>(tables: &Tables, near: &str, items: &mut Vec<T>, node: impl Fn(&T) -> &Text) {
+    if near.is_empty() {
+        return;
+    }
     let Some(source) = coordinate(tables, folded_str(near)) else {
         return;
     };

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tribune_types::catalog::{Check, Node, Register};
 use tribune_types::id::Index;
 use tribune_types::snapshot::Record;
-use tribune_types::text::Text;
+use tribune_types::text::{Text, text};
 
 use crate::apply::State;
 use crate::change::Change;
-use crate::intern::folded;
+use crate::intern::{folded, folded_str};
 use crate::tables::{KINDS, Place, Tables, raise};
 
 /// Pieces of a user's archive that have arrived so far. Part of the replicated state.
@@ -199,27 +199,23 @@ fn restore_record(change: &mut Change<'_>, record: Record) {
     }
 }
 
-/// Sets the index a record names; unknown names are kept for the archive.
+/// Sets the index a record names; names of areas that are not interpreted are kept for the archive. An index of a
+/// service without instances has no reader and is dropped.
 fn restore_index(tables: &mut Tables, name: Text, value: Index) {
     if let Some(slot) = tables.indexes.slot(&name) {
         *slot = value;
-    } else if let Some(row) = name
-        .strip_prefix(SERVICE_INDEX)
-        .and_then(|n| tables.service_rows.get_mut(&*folded_name(n)))
-    {
-        row.index = value;
-    } else if let Some(row) = name
-        .strip_prefix(CONNECT_INDEX)
-        .and_then(|n| tables.connect_rows.get_mut(n))
-    {
-        *row = value;
+    } else if let Some(service) = name.strip_prefix(SERVICE_INDEX) {
+        if let Some(row) = tables.service_rows.get_mut(&folded_str(service)) {
+            row.name = text(service);
+            row.index = value;
+        }
+    } else if let Some(destination) = name.strip_prefix(CONNECT_INDEX) {
+        if let Some(row) = tables.connect_rows.get_mut(destination) {
+            *row = value;
+        }
     } else {
         tables.other_indexes.insert(name, value);
     }
-}
-
-fn folded_name(name: &str) -> Text {
-    crate::intern::folded_str(name)
 }
 
 /// Prefix of the index of a service name.

@@ -466,6 +466,23 @@ impl Tables {
             .unwrap_or_default()
     }
 
+    /// Forgets the tombstones of a prefix.
+    pub(crate) fn remove_tombstones_under(&mut self, prefix: &[u8]) {
+        let range = (
+            std::ops::Bound::Included(prefix),
+            std::ops::Bound::Unbounded,
+        );
+        let under = self
+            .tombstones
+            .range::<_, [u8]>(range)
+            .take_while(|(key, _)| key.starts_with(prefix));
+        let under: Vec<(Index, SharedKey)> = under.map(|(key, at)| (*at, key.clone())).collect();
+        for dead in under {
+            self.tombstones.remove(&dead.1);
+            self.tombstone_ages.remove(&dead);
+        }
+    }
+
     // ---- sessions ----
 
     pub(crate) fn place_session(&mut self, session: Arc<Session>, at: Index) {

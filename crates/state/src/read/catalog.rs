@@ -80,7 +80,7 @@ pub(super) fn node_services(
     keys: &mut WatchKeys,
 ) -> Read {
     let filter = filter(expression, &schemas::NODE_SERVICE)?;
-    let (name, _) = lookup::node(tables, given, keys);
+    let lookup::Found { name, .. } = lookup::node(tables, given, keys);
     // Unknown nodes answer the table's index too, unlike 1.8.7 (which answers 1): so a waiter sees the node go.
     let index = tables.indexes.nodes.max(tables.indexes.services);
     let found = tables.nodes.get(&name).map(|node| {

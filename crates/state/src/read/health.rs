@@ -126,9 +126,9 @@ pub(super) fn node_checks(
     keys: &mut WatchKeys,
 ) -> Read {
     let filter = filter(expression, &schemas::HEALTH_CHECK)?;
-    let (name, by_name) = lookup::node(tables, given, keys);
+    let lookup::Found { name, may_be_id } = lookup::node(tables, given, keys);
     let mut index = tables.indexes.checks;
-    if !by_name {
+    if may_be_id {
         // Another node may take or spoil the ID prefix.
         index = index.max(tables.indexes.nodes);
     }

@@ -10,28 +10,40 @@ use crate::watch::{WatchKey, WatchKeys};
 /// Shortest ID prefix that is tried.
 const PREFIX_LEN_MIN: usize = 2;
 
-/// The folded name of the node called `given`, or the folded form of `given` if there is none; and whether it was found
-/// by its name, which wins over an ID. Records what could change the answer, except for what is on the node.
-pub(super) fn node(tables: &Tables, given: &Text, keys: &mut WatchKeys) -> (Text, bool) {
-    let name = folded(given);
-    if tables.nodes.contains_key(&name) {
-        return (name, true);
-    }
-    if given.len() < PREFIX_LEN_MIN {
-        return (name, false);
-    }
-    keys.push(WatchKey::Nodes);
-    (by_id_prefix(tables, given).unwrap_or(name), false)
+/// What a given name means.
+pub(super) struct Found {
+    /// Folded name of the node; the folded form of what was given if there is none.
+    pub(super) name: Text,
+    /// It could be an ID prefix, so the coming or going of other nodes could change the meaning.
+    pub(super) may_be_id: bool,
 }
 
-fn by_id_prefix(tables: &Tables, given: &str) -> Option<Text> {
-    let prefix = parse_prefix(given)?;
+/// Finds a node; a name wins over an ID. Records what could change the answer, except for what is on the node.
+pub(super) fn node(tables: &Tables, given: &Text, keys: &mut WatchKeys) -> Found {
+    let name = folded(given);
+    let prefix = if given.len() < PREFIX_LEN_MIN {
+        None
+    } else {
+        parse_prefix(given)
+    };
+    let may_be_id = prefix.is_some();
+    let Some(prefix) = prefix.filter(|_| !tables.nodes.contains_key(&name)) else {
+        return Found { name, may_be_id };
+    };
+    keys.push(WatchKey::Nodes);
+    Found {
+        name: by_id_prefix(tables, &prefix).unwrap_or(name),
+        may_be_id,
+    }
+}
+
+fn by_id_prefix(tables: &Tables, prefix: &[u8]) -> Option<Text> {
     let mut from = [0u8; 16];
-    from.get_mut(..prefix.len())?.copy_from_slice(&prefix);
+    from.get_mut(..prefix.len())?.copy_from_slice(prefix);
     let mut found = tables
         .node_ids
         .range(tribune_types::id::Uuid(from)..)
-        .take_while(|(id, _): &(&NodeId, &Text)| id.0.starts_with(&prefix));
+        .take_while(|(id, _): &(&NodeId, &Text)| id.0.starts_with(prefix));
     let (_, name) = found.next()?;
     // Ambiguous counts as unknown.
     found.next().is_none().then(|| name.clone())
