@@ -1,0 +1,68 @@
+//! Headers of calls: `{Seq, ServiceMethod}` and `{Error, Seq, ServiceMethod}`.
+
+use serde::Deserialize;
+
+use crate::msgpack::encode::{put_map, put_str, put_uint};
+use crate::msgpack::{self, Str};
+
+/// The header of a request.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct RequestHeader<'a> {
+    /// Echoed in the response.
+    #[serde(rename = "Seq")]
+    pub seq: u64,
+    /// `Service.Method`.
+    #[serde(rename = "ServiceMethod")]
+    pub method: Str<'a>,
+}
+
+impl<'a> RequestHeader<'a> {
+    /// Decodes a header that [`super::scan`] found complete. Unknown keys are skipped.
+    ///
+    /// # Errors
+    /// Not a map, or a key of the wrong type. The connection is of no more use.
+    pub fn decode(bytes: &'a [u8]) -> Result<RequestHeader<'a>, msgpack::Error> {
+        msgpack::from_slice(bytes)
+    }
+}
+
+/// Appends a response header; `error` is empty on success.
+pub fn write_response_header(out: &mut Vec<u8>, seq: u64, method: &str, error: &str) {
+    put_map(out, 3);
+    put_str(out, "Error");
+    put_str(out, error);
+    put_str(out, "Seq");
+    put_uint(out, seq);
+    put_str(out, "ServiceMethod");
+    put_str(out, method);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_decode_in_any_key_order_and_skip_what_is_unknown() {
+        let mut bytes = Vec::new();
+        put_map(&mut bytes, 3);
+        put_str(&mut bytes, "ServiceMethod");
+        put_str(&mut bytes, "Status.Ping");
+        put_str(&mut bytes, "Later");
+        bytes.extend([0x92, 0x01, 0xc0]);
+        put_str(&mut bytes, "Seq");
+        put_uint(&mut bytes, 70_000);
+        let header = RequestHeader::decode(&bytes).unwrap();
+        assert_eq!((header.seq, &*header.method), (70_000, "Status.Ping"));
+    }
+
+    #[test]
+    fn truncated_and_foreign_headers_are_errors() {
+        let mut bytes = Vec::new();
+        write_response_header(&mut bytes, 7, "Catalog.Register", "no");
+        for cut in 0..bytes.len() {
+            assert!(RequestHeader::decode(&bytes[..cut]).is_err());
+        }
+        assert!(RequestHeader::decode(&[0x01]).is_err());
+    }
+}
