@@ -212,13 +212,11 @@ pub(crate) fn advertise(reader: &mut Reader<'_>, bind: IpAddr) -> Result<Adverti
     ];
     for (key, tag, base, v4) in families {
         let ip = reader.ip(key);
-        if let Some(ip) = ip {
-            if ip.is_ipv4() != v4 {
-                return rule(format!(
-                    "{key} must be an ipv{} address",
-                    if v4 { 4 } else { 6 }
-                ));
-            }
+        if ip.is_some_and(|ip| ip.is_ipv4() != v4) {
+            return rule(format!(
+                "{key} must be an ipv{} address",
+                if v4 { 4 } else { 6 }
+            ));
         }
         if let Some(ip) = ip.or((base.is_ipv4() == v4).then_some(base)) {
             tagged.insert(tag.to_owned(), ip.to_string());

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use tribune_types::caller::Token;
-use tribune_types::id::Uuid;
 use tribune_types::text::text;
 
 use crate::addresses::{Advertised, Host, Reader, Used, advertise, listen, rule, unix_sockets};
@@ -19,6 +18,7 @@ use crate::get::View;
 use crate::load::Environment;
 use crate::meta::{check_metadata, text_map};
 use crate::rules;
+use crate::start::{StartErrors, StartStep};
 
 /// A configuration and what is to be said about it.
 pub(crate) struct Built {
@@ -127,13 +127,8 @@ pub(crate) fn build(
     let e = &mut r.errors;
     let scaled = |path: &str, e: &mut Vec<String>| view.duration(path, e) * raft_multiplier;
     let raft = RaftConfig {
-        protocol: start.version("Protocol version", view.int("raft_protocol"), 1, 3, |v| {
-            let side = if v < 1 {
-                "must be >= 1 and <= 3"
-            } else {
-                "must be >= 1 and <= 3"
-            };
-            format!("Protocol version {v} {side}")
+        protocol: start.version(view.int("raft_protocol"), 1, 3, |v| {
+            format!("Protocol version {v} must be >= 1 and <= 3")
         }),
         snapshot_threshold: view.count64("raft_snapshot_threshold"),
         snapshot_interval: view.duration("raft_snapshot_interval", e),
@@ -192,7 +187,7 @@ pub(crate) fn build(
             enabled: server,
             bootstrap: bootstrap.enabled,
             bootstrap_expect: bootstrap.expect,
-            protocol: start.version("", view.int("protocol"), 2, 3, |v| {
+            protocol: start.version(view.int("protocol"), 2, 3, |v| {
                 let side = if v < 2 { "low" } else { "high" };
                 format!("Protocol version '{v}' too {side}. Must be in range: [2, 3]")
             }),
@@ -348,7 +343,7 @@ pub(crate) fn build(
         return Err(ConfigError::Values(r.errors));
     }
     conflicts(&config, &ports)?;
-    rules::ca_provider(&config.connect)?;
+    crate::ca::ca_provider(&config.connect)?;
     rules::auto_encrypt(&config)?;
     rules::auto_config_needs(&config)?;
     let config = start.finish(config, view);
@@ -390,10 +385,11 @@ struct FrontHosts {
 
 impl FrontHosts {
     fn read(r: &mut Reader<'_>) -> FrontHosts {
-        let client = r.hosts("client_addr", "client_addr").unwrap_or_default();
+        let mut client = r.hosts("client_addr", "client_addr").unwrap_or_default();
         if client.iter().any(|h| matches!(h, Host::Unix(_))) {
             r.errors
                 .push("client_addr cannot be a unix socket".to_owned());
+            client.clear();
         }
         let mut own = |name: &str| {
             let key = format!("addresses.{name}");
@@ -562,17 +558,16 @@ fn acl_text<'a>(view: View<'a>, key: &str, legacy: &str) -> &'a str {
 }
 
 fn acl(view: View<'_>, e: &mut Vec<String>, start: &mut StartErrors) -> AclConfig {
+    let legacy_ttl = view.duration("acl_ttl", e);
     let mut ttl = |key: &str| {
         let own = format!("acl.{key}");
         if view.opt_str(&own).is_some() {
             view.duration(&own, e)
         } else {
-            view.duration("acl_ttl", e)
+            legacy_ttl
         }
     };
     let (policy_ttl, role_ttl, token_ttl) = (ttl("policy_ttl"), ttl("role_ttl"), ttl("token_ttl"));
-    // One bad `acl_ttl` is one problem, not three.
-    e.dedup();
     let legacy_enabled = !view.str("acl_datacenter").is_empty();
     let default_policy = acl_text(view, "default_policy", "acl_default_policy").to_lowercase();
     let down_policy = acl_text(view, "down_policy", "acl_down_policy").to_lowercase();
@@ -618,133 +613,5 @@ fn tokens(view: View<'_>) -> AclTokens {
         agent: token("tokens.agent", "acl_agent_token"),
         agent_master: token("tokens.agent_master", "acl_agent_master_token"),
         replication: token("tokens.replication", "acl_replication_token"),
-    }
-}
-
-/// What an agent refuses at start, in the order it would meet it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum StartStep {
-    Log,
-    Tls,
-    NodeId,
-    Server,
-    Gossip,
-    Watch,
-}
-
-#[derive(Default)]
-struct StartErrors {
-    step: Option<StartStep>,
-    first: Option<ConfigError>,
-}
-
-impl StartErrors {
-    fn add(&mut self, step: StartStep, text: String) {
-        if self.step.is_none_or(|have| step < have) {
-            self.step = Some(step);
-            self.first = Some(ConfigError::Rule(text));
-        }
-    }
-
-    fn log_level(&mut self, name: &str) -> LogLevel {
-        LogLevel::parse(name).unwrap_or_else(|| {
-            let text = format!(
-                "Invalid log level: {name}. Valid log levels are: [TRACE DEBUG INFO WARN ERR ERROR]"
-            );
-            self.add(StartStep::Log, text);
-            LogLevel::Info
-        })
-    }
-
-    fn tls_version(&mut self, name: &str) -> TlsVersion {
-        match name {
-            "" | "tls12" => TlsVersion::Tls12,
-            "tls10" => TlsVersion::Tls10,
-            "tls11" => TlsVersion::Tls11,
-            "tls13" => TlsVersion::Tls13,
-            _ => {
-                let text = format!(
-                    "TLSMinVersion: value {name} not supported, please specify one of [tls10, tls11, tls12, tls13]"
-                );
-                self.add(StartStep::Tls, text);
-                TlsVersion::Tls12
-            }
-        }
-    }
-
-    fn node_id(&mut self, id: &str) -> Option<Uuid> {
-        if id.is_empty() {
-            return None;
-        }
-        match Uuid::parse(&id.to_lowercase()) {
-            Ok(id) => Some(id),
-            Err(e) => {
-                self.add(
-                    StartStep::NodeId,
-                    format!("specified NodeID is invalid: {e}"),
-                );
-                None
-            }
-        }
-    }
-
-    fn version(
-        &mut self,
-        _what: &str,
-        value: i64,
-        min: u8,
-        max: u8,
-        text: impl Fn(i64) -> String,
-    ) -> u8 {
-        match u8::try_from(value) {
-            Ok(version) if (min..=max).contains(&version) => version,
-            _ => {
-                self.add(StartStep::Server, text(value));
-                max
-            }
-        }
-    }
-
-    /// The checks that need the whole.
-    fn finish(&mut self, mut config: Config, view: View<'_>) -> Config {
-        let tls = &config.reloadable.tls;
-        let has_ca = tls.ca_file.is_some() || tls.ca_path.is_some();
-        if (tls.verify_incoming || tls.verify_incoming_rpc || tls.verify_incoming_https) && !has_ca
-        {
-            self.add(
-                StartStep::Tls,
-                "VerifyIncoming set but no CA certificates were provided".to_owned(),
-            );
-        }
-        if tls.verify_outgoing && !has_ca {
-            self.add(
-                StartStep::Tls,
-                "VerifyOutgoing set but no CA certificates were provided".to_owned(),
-            );
-        }
-        if !config.encrypt.key.is_empty() {
-            if let Some(size) = rules::base64_len(config.encrypt.key.reveal()) {
-                if !matches!(size, 16 | 24 | 32) {
-                    let text = "Failed to configure keyring: Invalid key: key size must be 16, 24 or 32 bytes";
-                    self.add(StartStep::Gossip, text.to_owned());
-                }
-            }
-        }
-        for object in view.objects("watches") {
-            match crate::watch::watch(object.0) {
-                Ok(watch) => config.reloadable.watches.push(watch),
-                Err(e) => self.add(StartStep::Watch, format!("Failed to parse watch: {e}")),
-            }
-        }
-        if !config.reloadable.watches.is_empty()
-            && config.listeners.http.is_empty()
-            && config.listeners.https.is_empty()
-        {
-            self.add(
-                StartStep::Watch,
-                "watch plans require an HTTP or HTTPS endpoint".to_owned(),
-            );
-        }
-        config
     }
 }

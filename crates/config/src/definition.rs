@@ -116,10 +116,9 @@ pub(crate) fn service(view: View<'_>, errors: &mut Vec<String>) -> ServiceDefini
     checks.extend(view.object("check").map(|c| check_type(c, errors)));
     checks.extend(view.objects("checks").map(|c| check_type(c, errors)));
     let meta = view.object("meta").map(|_| view.map("meta"));
-    if let Some(meta) = &meta {
-        if let Err(e) = check_metadata(meta.iter().map(|(k, v)| (k.as_str(), v.as_str())), &[]) {
-            errors.push(format!("invalid meta for service {name}: {e}"));
-        }
+    let pairs = meta.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str()));
+    if let Err(e) = check_metadata(pairs.collect::<Vec<_>>().into_iter(), &[]) {
+        errors.push(format!("invalid meta for service {name}: {e}"));
     }
     let weights = view.object("weights").map(|w| Weights {
         passing: w.opt_int("passing").unwrap_or(1),

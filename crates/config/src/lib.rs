@@ -12,6 +12,7 @@
 
 mod addresses;
 mod build;
+mod ca;
 pub mod config;
 mod decode;
 mod defaults;
@@ -28,6 +29,7 @@ mod meta;
 mod rules;
 mod schema;
 mod sockaddr;
+mod start;
 mod tree;
 mod unbuilt;
 mod watch;

@@ -5,17 +5,18 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use tribune_types::value::{Value, ValueMap};
+use tribune_types::value::ValueMap;
 
 use crate::addresses::{Host, Reader, rule};
-use crate::config::{AutoConfigConfig, Config, ConnectConfig, PortRange};
-use crate::definition::{any_text, values};
+use crate::config::{AutoConfigConfig, Config, PortRange};
+use crate::definition::values;
 use crate::error::{ConfigError, Secret, multi};
 use crate::get::View;
 use crate::load::Environment;
 use crate::tree::{Object, Tree};
 
-type Checked<T> = Result<T, ConfigError>;
+/// A value, or the rule it breaks.
+pub(crate) type Checked<T> = Result<T, ConfigError>;
 
 /// `X_min_port` must not lie above `X_max_port`.
 pub(crate) fn port_range_order(view: View<'_>, name: &str) -> Checked<()> {
@@ -193,16 +194,16 @@ pub(crate) fn ui_content_path(path: &str) -> Checked<String> {
             "ui-content-path can only contain alphanumeric, -, _, or /. received: {path}"
         ));
     }
-    let version = |part: &str| {
-        part.strip_prefix('v')
-            .is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    if path.split('/').any(version) {
+    let trimmed = path.trim_matches('/');
+    // The API has its paths there; only a whole path of one such part is refused, as in 1.8.7.
+    let version = trimmed
+        .strip_prefix('v')
+        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if version {
         return rule(format!(
-            "ui-content-path cannot have 'v[0-9]'. received: {path}"
+            "ui-content-path cannot have 'v[0-9]'. received: /{trimmed}/"
         ));
     }
-    let trimmed = path.trim_matches('/');
     Ok(if trimmed.is_empty() {
         "/".to_owned()
     } else {
@@ -267,6 +268,14 @@ pub(crate) fn node_name(name: &str, warnings: &mut Vec<String>) -> Checked<()> {
 pub(crate) fn segments(view: View<'_>) -> Checked<()> {
     if view.str("segment").is_empty() && view.trees("segments").is_empty() {
         return Ok(());
+    }
+    for segment in view.objects("segments") {
+        if segment.int("port") <= 0 {
+            return rule(format!(
+                "Port for segment {:?} cannot be <= 0",
+                segment.str("name")
+            ));
+        }
     }
     rule("Network segments are not supported in this version of Consul")
 }
@@ -418,11 +427,13 @@ fn decode_base64(key: &str) -> Result<usize, usize> {
         let at = group * 4;
         let data = chunk.iter().take_while(|b| valid(**b)).count();
         let last = at + 4 >= key.len();
+        let padded = chunk.len() == 4 && data >= 2 && chunk[data..].iter().all(|b| *b == b'=');
         if data == 4 {
             size += 3;
-        } else if chunk.len() == 4 && last && data >= 2 && chunk[data..].iter().all(|b| *b == b'=')
-        {
+        } else if padded && last {
             size += data - 1;
+        } else if padded {
+            return Err(at + 4);
         } else if data == chunk.len() {
             // Cut short: Go names the start of the group.
             return Err(at);
@@ -587,34 +598,6 @@ pub(crate) fn auto_config(
         dns_sans: view.list("auto_config.dns_sans"),
         ip_sans: ips(view, "auto_config.ip_sans", "auto_config.ip_sans", warnings),
         authorization_enabled: view.bool("auto_config.authorization.enabled"),
-    }
-}
-
-pub(crate) fn ca_provider(connect: &ConnectConfig) -> Checked<()> {
-    let need = |keys: &[&str], text: &str| match any_text(&connect.ca_config, keys) {
-        Some(value) if !value.is_empty() => Ok(()),
-        _ => rule(text),
-    };
-    match connect.ca_provider.as_str() {
-        "" | "aws-pca" => Ok(()),
-        "consul" => match connect.ca_config.get("PrivateKeyBits") {
-            Some(Value::Int(bits)) if !matches!(bits, 0 | 224 | 256 | 384 | 521 | 2048 | 4096) => {
-                rule("EC key length must be one of (224, 256, 384, 521) bits")
-            }
-            _ => Ok(()),
-        },
-        "vault" => {
-            need(&["Token"], "must provide a Vault token")?;
-            need(
-                &["RootPKIPath"],
-                "must provide a valid path to a root PKI backend",
-            )?;
-            need(
-                &["IntermediatePKIPath"],
-                "must provide a valid path for the intermediate PKI backend",
-            )
-        }
-        other => rule(format!("{other} is not a valid CA provider")),
     }
 }
 

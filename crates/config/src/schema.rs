@@ -118,9 +118,9 @@ static STATIC_AUTHORIZER: Schema = plain(&[
     ("jwks_url", Str),
     ("jwks_ca_cert", Str),
     ("bound_issuer", Str),
-    ("expiration_leeway", Int),
-    ("not_before_leeway", Int),
-    ("clock_skew_leeway", Int),
+    ("expiration_leeway", Str),
+    ("not_before_leeway", Str),
+    ("clock_skew_leeway", Str),
 ]);
 
 static AUTO_ENCRYPT: Schema = plain(&[

@@ -196,7 +196,6 @@ impl<'a> Lexer<'a> {
                 self.bump();
                 self.bump();
             } else if rest.starts_with('/') {
-                self.bump();
                 return self.fail("expected '/' for comment");
             } else {
                 return Ok(());

@@ -15,11 +15,8 @@ pub(super) fn split_action(text: &str) -> Option<(&str, &str)> {
         match quote {
             Some(_) if escaped => escaped = false,
             Some('"') if c == '\\' => escaped = true,
-            Some(q) => {
-                if c == q {
-                    quote = None;
-                }
-            }
+            Some(q) if c == q => quote = None,
+            Some(_) => {}
             None if c == '"' || c == '`' => quote = Some(c),
             None if text[at..].starts_with("}}") => return Some((&text[..at], &text[at + 2..])),
             None => {}

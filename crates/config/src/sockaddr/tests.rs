@@ -67,7 +67,7 @@ fn templates_become_addresses() {
         ("{{ GetPrivateIP }}:8301", "192.168.1.7:8301"),
         (
             "{{ GetPrivateInterfaces | sort \"type,size\" | attr \"address\" }} {{ GetPublicIP }}",
-            "10.0.5.1 8.8.4.4",
+            "192.168.1.7 8.8.4.4",
         ),
     ] {
         assert_eq!(expand(template, &host()).as_deref(), Ok(want), "{template}");
