@@ -38,7 +38,9 @@ pub use config::{Config, ListenAddr, Reloadable};
 pub use error::{ConfigError, ParseError, Secret};
 pub use flags::{FlagError, FlagValues, parse_agent_flags};
 pub use interfaces::{Interface, Interfaces};
-pub use load::{Environment, Format, Loaded, load, services_from_files, validate_paths};
+pub use load::{
+    Environment, Format, Loaded, check_source, load, services_from_files, validate_paths,
+};
 pub use meta::check_metadata;
 pub use watch::{HttpHandler, Watch, WatchHandler, WatchKind};
 

@@ -145,6 +145,17 @@ pub fn services_from_files(paths: &[PathBuf]) -> Result<Vec<ServiceDefinition>, 
     }
 }
 
+/// Parses one source and checks it against the schema, without files or the rules between settings.
+///
+/// For fuzzing and for editors. Never panics, memory is bounded by the text.
+pub fn check_source(text: &str, format: Format) -> Result<(), ParseError> {
+    let parsed = match format {
+        Format::Hcl => hcl::parse(text),
+        Format::Json => json::parse(text),
+    };
+    decode(parsed?, &ROOT).map(drop)
+}
+
 /// What is merged so far.
 struct Sources {
     merged: Object,

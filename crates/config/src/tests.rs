@@ -894,3 +894,10 @@ fn hostile_files_give_one_bounded_error() {
     let wide = format!("services = [{}]", "{name = \"a\"},".repeat(20_000));
     assert_eq!(hcl(&wide), "");
 }
+
+#[test]
+fn a_source_can_be_checked_alone() {
+    assert_eq!(check_source("server = true", Format::Hcl), Ok(()));
+    assert!(check_source("server = ", Format::Hcl).is_err());
+    assert!(check_source("{\"server\":1}", Format::Json).is_err());
+}
