@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 use tribune_rt::Env;
 use tribune_rt::net::TcpStream;
-use tribune_wire::rpc::{RequestHeader, ScanError, scan, write_response_header};
+use tribune_wire::msgpack;
+use tribune_wire::rpc::{RequestHeader, write_response_header};
 
 use crate::{Handler, NetOptions};
 
@@ -24,10 +25,10 @@ enum ConnectionError {
     Silent,
     #[error("protocol byte {0:#04x} is not served")]
     Protocol(u8),
+    #[error("message larger than {0} bytes")]
+    TooLarge(usize),
     #[error(transparent)]
-    Scan(#[from] ScanError),
-    #[error(transparent)]
-    Header(#[from] tribune_wire::msgpack::Error),
+    Malformed(#[from] msgpack::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -96,8 +97,11 @@ async fn next_value(
     size_max: usize,
 ) -> Result<Option<usize>, ConnectionError> {
     loop {
-        if let Some(len) = scan(&inbox[from..], size_max)? {
+        if let Some(len) = msgpack::value_len(&inbox[from..])? {
             return Ok(Some(len));
+        }
+        if inbox.len() - from > size_max {
+            return Err(ConnectionError::TooLarge(size_max));
         }
         inbox.reserve(4096);
         if stream.read_buf(inbox).await? == 0 {

@@ -1,3 +1,292 @@
 //! A server: the replicated state machine, its readers and watchers, and the duties of the leader.
+//!
+//! To follow a write, start at `writes`: authorise, check, propose; `machine` applies it on every server, publishes a
+//! version (`store`) and wakes readers (`hub`). To follow a read, start at `reads`. What a leader does on its own is in
+//! `leading`.
+//!
+//! Nothing here knows HTTP, DNS or gossip, and nothing assumes that there is only one server.
 
 pub mod answer;
+mod authorize;
+mod health;
+mod hub;
+mod leading;
+mod machine;
+mod options;
+mod reads;
+mod snapshots;
+mod soft;
+mod store;
+mod validate;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tribune_leader::autopilot::HealthTracker;
+use tribune_leader::coordinates::CoordinateBatch;
+use tribune_raft::{Raft, RaftConfig};
+use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_state::{State, Version};
+use tribune_types::error::RpcError;
+use tribune_types::text::Text;
+
+pub use authorize::{Access, Authorizer};
+pub use options::ServerOptions;
+pub use snapshots::{SnapshotRestore, SnapshotSave};
+
+use hub::Hub;
+use soft::Soft;
+use store::Store;
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log or the snapshots cannot be used.
+    #[error("failed to start the replicated log")]
+    Raft(#[from] tribune_raft::OpenError),
+    /// The first server of a cluster could not be founded.
+    #[error("failed to bootstrap the cluster")]
+    Bootstrap(#[from] tribune_raft::BootstrapError),
+}
+
+/// A running server. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    env: Env,
+    options: ServerOptions,
+    raft: Raft,
+    store: Arc<Store>,
+    hub: Arc<Hub>,
+    soft: Arc<Soft>,
+    coordinates: Mutex<CoordinateBatch>,
+    health: Mutex<HealthTracker>,
+    authorizer: Authorizer,
+    /// Leadership was gained, established or lost.
+    leading: Notify,
+    ready: AtomicBool,
+    blocking: AtomicUsize,
+    tasks: TaskGroup,
+}
+
+impl Server {
+    /// Opens the log, restores the state and starts serving. A cluster of one leads itself shortly after.
+    ///
+    /// # Errors
+    /// When the data on disk cannot be used; nothing was changed then.
+    pub async fn start(
+        env: &Env,
+        options: ServerOptions,
+        authorizer: Authorizer,
+        stop: &CancellationToken,
+    ) -> Result<Server, StartError> {
+        let state = State::new();
+        let store = Arc::new(Store::new(state.version()));
+        let hub = Arc::new(Hub::new(Arc::clone(&store)));
+        let soft = Arc::new(Soft::new(env.clone()));
+        let machine = machine::StateMachine::new(
+            state,
+            Arc::clone(&store),
+            Arc::clone(&hub),
+            Arc::clone(&soft),
+        );
+        let addr = std::net::SocketAddr::new(options.advertise, options.rpc_port).to_string();
+        let config = RaftConfig {
+            timing: options.timing,
+            snapshot: options.snapshot,
+            ..RaftConfig::new(options.id, addr.clone(), options.data_dir.clone())
+        };
+        let raft = Raft::open(
+            env,
+            config,
+            Box::new(machine),
+            Arc::new(tribune_raft::NoPeers),
+        )
+        .await?;
+        let member = tribune_raft::Member { addr };
+        let bootstrap = options.bootstrap;
+        let server = Server(Arc::new(Inner {
+            env: env.clone(),
+            options,
+            raft,
+            store,
+            hub,
+            soft,
+            coordinates: Mutex::default(),
+            health: Mutex::default(),
+            authorizer,
+            leading: Notify::new(),
+            ready: AtomicBool::new(false),
+            blocking: AtomicUsize::new(0),
+            tasks: env.group(stop),
+        }));
+        if let Some(changes) = server.raft().take_leadership_events() {
+            server
+                .0
+                .tasks
+                .spawn("leader", leading::run(server.clone(), changes));
+        }
+        server
+            .0
+            .tasks
+            .spawn("autopilot-health", health::run(server.clone()));
+        if bootstrap {
+            server
+                .raft()
+                .bootstrap([(server.options().id, member)].into())
+                .await?;
+        }
+        Ok(server)
+    }
+
+    /// Stops intake and tasks, then the log. False if something did not stop in time.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        let stopped = self.0.tasks.shutdown(deadline).await;
+        self.0.raft.shutdown().await;
+        stopped
+    }
+
+    /// Resolves when the log has failed for good, with the reason: the process should end.
+    pub async fn failed(&self) -> String {
+        self.0.raft.stopped().await
+    }
+
+    /// `ip:port` of the leader's server RPC; empty if there is none.
+    pub fn status_leader(&self) -> String {
+        self.0
+            .raft
+            .leader()
+            .map(|leader| leader.addr)
+            .unwrap_or_default()
+    }
+
+    /// `ip:port` of the server RPC of all peers.
+    pub fn status_peers(&self) -> Vec<String> {
+        self.0
+            .raft
+            .membership()
+            .peers
+            .iter()
+            .map(|server| server.addr.clone())
+            .collect()
+    }
+
+    /// Figures of the peer set for `info`.
+    pub fn raft_metrics(&self) -> tribune_raft::RaftMetrics {
+        self.0.raft.metrics()
+    }
+
+    /// True while this server leads under a valid lease.
+    pub fn is_leader(&self) -> bool {
+        self.0.raft.is_leader_lease_valid()
+    }
+
+    /// Blocking queries waiting now.
+    pub fn queries_blocking(&self) -> usize {
+        self.0.blocking.load(Ordering::Relaxed)
+    }
+
+    /// Groups of equal queries the watch hub keeps.
+    pub fn query_groups(&self) -> usize {
+        self.0.hub.len()
+    }
+
+    /// The current version of the state.
+    pub fn version(&self) -> Version {
+        self.0.store.load().version.clone()
+    }
+
+    /// The decision-maker for requests.
+    pub fn authorizer(&self) -> &Authorizer {
+        &self.0.authorizer
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    pub(crate) fn options(&self) -> &ServerOptions {
+        &self.0.options
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    pub(crate) fn soft(&self) -> &Soft {
+        &self.0.soft
+    }
+
+    pub(crate) fn coordinates(&self) -> &Mutex<CoordinateBatch> {
+        &self.0.coordinates
+    }
+
+    pub(crate) fn health_tracker(&self) -> &Mutex<HealthTracker> {
+        &self.0.health
+    }
+
+    pub(crate) fn leading(&self) -> &Notify {
+        &self.0.leading
+    }
+
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        self.0.tasks.stop()
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// Waits until leadership is established, at most the hold time.
+    ///
+    /// # Errors
+    /// `NotReady`.
+    pub(crate) async fn wait_until_ready(&self) -> Result<(), RpcError> {
+        let deadline = self.env().mono() + self.options().rpc_hold_timeout;
+        loop {
+            let changed = self.leading().notified();
+            if self.0.ready.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if self.env().mono() >= deadline {
+                return Err(RpcError::NotReady);
+            }
+            let _ = self
+                .env()
+                .timeout(Duration::from_millis(100), changed)
+                .await;
+        }
+    }
+
+    pub(crate) fn count_blocking(&self) -> BlockingGuard<'_> {
+        self.0.blocking.fetch_add(1, Ordering::Relaxed);
+        BlockingGuard(&self.0.blocking)
+    }
+
+    /// Name of this node.
+    pub fn node(&self) -> &Text {
+        &self.0.options.node
+    }
+}
+
+/// Counts a blocking query while it lives.
+pub(crate) struct BlockingGuard<'a>(&'a AtomicUsize);
+
+impl Drop for BlockingGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

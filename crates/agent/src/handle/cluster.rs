@@ -1,98 +1,113 @@
 //! Replicated data: reads, writes, snapshots, the peer set.
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
-use tribune_types::query::{Query, QueryMeta, ReadOptions};
+use tribune_types::query::{Query, ReadOptions};
 use tribune_types::write::{Write, WriteReply};
+
+pub use tribune_server::{SnapshotRestore, SnapshotSave};
 
 use super::Handle;
 use crate::Answer;
-
-/// A snapshot archive on its way out.
-pub struct SnapshotSave {
-    /// Index and freshness of the archive.
-    pub meta: QueryMeta,
-    /// Pieces of the archive in order; an error ends it, and the archive is then incomplete.
-    pub chunks: mpsc::Receiver<Result<Bytes, RpcError>>,
-}
-
-/// A snapshot archive on its way in: send the pieces, drop the sender at the end, await the outcome.
-pub struct SnapshotRestore {
-    /// Takes the pieces of the archive in order. Bounded: waits while the servers are behind.
-    pub chunks: mpsc::Sender<Bytes>,
-    /// Resolves once the state is replaced, or to why it was not.
-    pub done: tokio::sync::oneshot::Receiver<Result<(), RpcError>>,
-}
 
 impl Handle {
     /// Reads without waiting if that is possible right here and now: not blocking, local datacenter, served by this
     /// process under the requested guarantee. `None` means: use [`Handle::read`].
     pub fn read_now(
         &self,
-        _caller: &Caller,
-        _query: &Query,
-        _options: &ReadOptions,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
     ) -> Option<Result<Answer, RpcError>> {
-        todo!()
+        self.inner.cluster.server().read_now(caller, query, options)
     }
 
     /// Reads, waiting for the index in `options` if one is given. Cancel safe: dropping it unparks the request.
-    pub async fn read(
-        &self,
-        _caller: &Caller,
-        _query: Query,
-        _options: &ReadOptions,
-    ) -> Result<Answer, RpcError> {
-        todo!()
+    ///
+    /// # Errors
+    /// No leader within the hold time, denied, an unknown datacenter, a filter that does not compile.
+    pub async fn read(&self, caller: &Caller, query: Query, options: &ReadOptions) -> Result<Answer, RpcError> {
+        self.inner.cluster.server().read(caller, query, options).await
     }
 
-    /// Writes. Not cancel safe in the sense that a dropped write may still happen; it is never half done.
+    /// Writes. A dropped write may still happen; it is never half done.
+    ///
+    /// # Errors
+    /// Refusals leave everything unchanged; `FateUnknown` and `Storage` say that the write may or may not have happened.
     pub async fn write(
         &self,
-        _caller: &Caller,
-        _datacenter: Option<&str>,
-        _write: Write,
+        caller: &Caller,
+        datacenter: Option<&str>,
+        write: Write,
     ) -> Result<WriteReply, RpcError> {
-        todo!()
+        let event = match &write {
+            Write::EventFire(event) => Some(event.clone()),
+            _ => None,
+        };
+        let reply = self.inner.cluster.server().write(caller, datacenter, write).await?;
+        if let Some(event) = event {
+            // Until there is gossip, this agent is all agents.
+            self.inner.local.receive_event(*event);
+        }
+        Ok(reply)
     }
 
     /// Starts saving a snapshot archive.
-    pub async fn snapshot_save(
-        &self,
-        _caller: &Caller,
-        _options: &ReadOptions,
-    ) -> Result<SnapshotSave, RpcError> {
-        todo!()
+    ///
+    /// # Errors
+    /// Denied, or the asked guarantee cannot be had.
+    pub async fn snapshot_save(&self, caller: &Caller, options: &ReadOptions) -> Result<SnapshotSave, RpcError> {
+        self.inner.cluster.server().snapshot_save(caller, options).await
     }
 
     /// Starts restoring a snapshot archive. Nothing is replaced before the whole archive was checked.
+    ///
+    /// # Errors
+    /// Denied, or there is no leader.
     pub async fn snapshot_restore(
         &self,
-        _caller: &Caller,
-        _datacenter: Option<&str>,
+        caller: &Caller,
+        datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
-        todo!()
+        self.inner.cluster.server().snapshot_restore(caller, datacenter).await
     }
 
     /// `ip:port` of the leader's server RPC; empty if there is none.
-    pub async fn status_leader(&self, _datacenter: Option<&str>) -> Result<String, RpcError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The datacenter is unknown.
+    pub async fn status_leader(&self, datacenter: Option<&str>) -> Result<String, RpcError> {
+        self.own_datacenter(datacenter)?;
+        Ok(self.inner.cluster.server().status_leader())
     }
 
     /// `ip:port` of the server RPC of all peers.
-    pub async fn status_peers(&self, _datacenter: Option<&str>) -> Result<Vec<String>, RpcError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The datacenter is unknown.
+    pub async fn status_peers(&self, datacenter: Option<&str>) -> Result<Vec<String>, RpcError> {
+        self.own_datacenter(datacenter)?;
+        Ok(self.inner.cluster.server().status_peers())
     }
 
     /// Health of the peer set as the leader sees it.
+    ///
+    /// # Errors
+    /// Denied, no leader, or the datacenter is unknown.
     pub async fn operator_health(
         &self,
-        _caller: &Caller,
-        _datacenter: Option<&str>,
+        caller: &Caller,
+        datacenter: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
-        todo!()
+        self.own_datacenter(datacenter)?;
+        self.inner.cluster.server().operator_health(caller).await
+    }
+
+    fn own_datacenter(&self, datacenter: Option<&str>) -> Result<(), RpcError> {
+        match datacenter {
+            Some(dc) if dc != &*self.inner.identity.datacenter => Err(RpcError::NoPath),
+            _ => Ok(()),
+        }
     }
 }

@@ -18,7 +18,7 @@ pub struct RequestHeader<'a> {
 }
 
 impl<'a> RequestHeader<'a> {
-    /// Decodes a header that [`super::scan`] found complete. Unknown keys are skipped.
+    /// Decodes a header that is complete. Unknown keys are skipped.
     ///
     /// # Errors
     /// Not a map, or a key of the wrong type. The connection is of no more use.

@@ -1,0 +1,236 @@
+//! The read path: guarantee first, then a version of the state, then perhaps waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tribune_state::{ReadContext, WatchKeys};
+use tribune_types::caller::Caller;
+use tribune_types::coordinate::{Coordinate, CoordinateEntry, DatacenterMap};
+use tribune_types::error::RpcError;
+use tribune_types::id::Index;
+use tribune_types::query::{Consistency, Query, QueryMeta, ReadOptions, Reply};
+use tribune_types::raft::{RaftConfiguration, RaftServer};
+use tribune_types::text::text;
+
+use crate::Server;
+use crate::answer::{Answer, Shared};
+use crate::hub::{shown, worth_sharing};
+
+impl Server {
+    /// Reads without waiting, if the guarantee can be had at once. `None`: use [`Server::read`].
+    pub fn read_now(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
+    ) -> Option<Result<Answer, RpcError>> {
+        if options.min_index != Index(0) || !self.is_local(options) {
+            return None;
+        }
+        match options.consistency {
+            Consistency::Default if self.raft().is_leader_lease_valid() => {}
+            Consistency::Stale if self.stale_now(options) => {}
+            _ => return None,
+        }
+        if let Err(err) = self.authorizer().read(caller, query) {
+            return Some(Err(err));
+        }
+        Some(
+            self.evaluate(query)
+                .map(|shared| self.answer(shared, options.consistency)),
+        )
+    }
+
+    /// Reads, waiting for the asked index. Cancel safe: dropping it unparks the request.
+    ///
+    /// # Errors
+    /// No leader within the hold time, denied, a datacenter that is not known, or what the evaluation refuses.
+    pub async fn read(
+        &self,
+        caller: &Caller,
+        query: Query,
+        options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
+        if !self.is_local(options) {
+            return Err(RpcError::NoPath);
+        }
+        self.authorizer().read(caller, &query)?;
+        self.guarantee(options).await?;
+        if options.min_index == Index(0) || !is_state(&query) {
+            let shared = self.evaluate(&query)?;
+            return Ok(self.answer(shared, options.consistency));
+        }
+        let shared = self.wait_above(&query, options).await?;
+        Ok(self.answer(shared, options.consistency))
+    }
+
+    /// Waits until this server may answer under the asked guarantee.
+    ///
+    /// # Errors
+    /// `NoLeader` or `NotReady` after the hold time.
+    pub(crate) async fn guarantee(&self, options: &ReadOptions) -> Result<(), RpcError> {
+        match options.consistency {
+            Consistency::Stale if self.stale_now(options) => Ok(()),
+            Consistency::Stale | Consistency::Default => self.wait_for_leadership().await,
+            Consistency::Consistent => {
+                self.wait_for_leadership().await?;
+                self.raft()
+                    .read_barrier()
+                    .await
+                    .map_err(|_| RpcError::NoLeader)?;
+                self.wait_until_ready().await
+            }
+        }
+    }
+
+    fn stale_now(&self, options: &ReadOptions) -> bool {
+        if self.raft().is_leader_lease_valid() {
+            return true;
+        }
+        match self.raft().metrics().last_contact {
+            None => false,
+            Some(age) => options.max_stale.is_none_or(|max| age <= max),
+        }
+    }
+
+    fn is_local(&self, options: &ReadOptions) -> bool {
+        options
+            .datacenter
+            .as_ref()
+            .is_none_or(|dc| **dc == *self.options().datacenter)
+    }
+
+    fn answer(&self, shared: Arc<Shared>, consistency: Consistency) -> Answer {
+        let leading = self.raft().is_leader_lease_valid();
+        let meta = QueryMeta {
+            index: shown(shared.index()),
+            known_leader: leading || self.raft().leader().is_some(),
+            last_contact: if leading {
+                Duration::ZERO
+            } else {
+                self.raft().metrics().last_contact.unwrap_or_default()
+            },
+            consistency,
+        };
+        Answer { shared, meta }
+    }
+
+    fn evaluate(&self, query: &Query) -> Result<Arc<Shared>, RpcError> {
+        if let Some(reply) = self.own_reply(query) {
+            return Ok(Arc::new(reply));
+        }
+        let cx = ReadContext {
+            datacenter: &self.options().datacenter,
+        };
+        if worth_sharing(query) {
+            return Ok(self.hub().watch(query).latest(&cx)?.shared);
+        }
+        let mut keys = WatchKeys::new();
+        let (reply, index) = self.store().load().version.read(query, &cx, &mut keys)?;
+        Ok(Arc::new(Shared::new(reply, index)))
+    }
+
+    async fn wait_above(
+        &self,
+        query: &Query,
+        options: &ReadOptions,
+    ) -> Result<Arc<Shared>, RpcError> {
+        let cx = ReadContext {
+            datacenter: &self.options().datacenter,
+        };
+        let wait = match options.wait {
+            None => self.options().default_query_time,
+            Some(wait) if wait.is_zero() => self.options().default_query_time,
+            Some(wait) => wait.min(self.options().max_query_time),
+        };
+        let deadline = self.env().mono() + wait + self.env().jitter(wait / 16);
+        let epoch = self.store().load().epoch;
+        let watch = self.hub().watch(query);
+        let _blocking = self.count_blocking();
+        loop {
+            let changed = watch.changed();
+            let latest = watch.latest(&cx)?;
+            let replaced = self.store().load().epoch != epoch;
+            if latest.shared.index() > options.min_index || replaced {
+                return Ok(latest.shared);
+            }
+            if !latest.registered {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            drop(latest);
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = self.env().sleep_until(deadline) => return Ok(watch.latest(&cx)?.shared),
+                () = self.stop().cancelled() => return Err(RpcError::ShuttingDown),
+            }
+        }
+    }
+
+    /// Answers of the server itself, which are not in the replicated state.
+    fn own_reply(&self, query: &Query) -> Option<Shared> {
+        let dc = &self.options().datacenter;
+        match query {
+            Query::Datacenters => Some(Shared::new(Reply::Datacenters(vec![dc.clone()]), Index(1))),
+            Query::DatacenterMaps => {
+                let coordinates = vec![CoordinateEntry {
+                    node: self.options().node.clone(),
+                    segment: text(""),
+                    coord: Coordinate::default(),
+                }];
+                let map = DatacenterMap {
+                    datacenter: dc.clone(),
+                    area: text("wan"),
+                    coordinates,
+                };
+                Some(Shared::new(Reply::DatacenterMaps(vec![map]), Index(1)))
+            }
+            Query::RaftConfiguration => {
+                let configuration = self.raft_configuration();
+                let index = configuration.index;
+                Some(Shared::new(Reply::RaftConfiguration(configuration), index))
+            }
+            _ => None,
+        }
+    }
+
+    fn raft_configuration(&self) -> RaftConfiguration {
+        let membership = self.raft().membership();
+        let leader = self.raft().leader().map(|leader| leader.id);
+        let version = self.store().load().version.clone();
+        let servers = membership
+            .peers
+            .iter()
+            .map(|server| {
+                let id = server.id;
+                let node = if id == self.options().id {
+                    self.options().node.clone()
+                } else {
+                    version
+                        .node_by_id(&id)
+                        .map_or_else(|| text("(unknown)"), |node| node.name.clone())
+                };
+                RaftServer {
+                    id,
+                    node,
+                    address: text(&server.addr),
+                    leader: leader == Some(server.id),
+                    voter: server.voter,
+                    protocol_version: text("3"),
+                }
+            })
+            .collect();
+        RaftConfiguration {
+            servers,
+            index: Index(membership.index.0),
+        }
+    }
+}
+
+fn is_state(query: &Query) -> bool {
+    !matches!(
+        query,
+        Query::Datacenters | Query::DatacenterMaps | Query::RaftConfiguration
+    )
+}

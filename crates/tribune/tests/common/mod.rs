@@ -1,0 +1,239 @@
+//! A real agent process for end-to-end tests: temporary folder, free ports, killed when dropped.
+
+#![allow(dead_code, reason = "each test program uses its part of the harness")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// One agent with its folder. The folder outlives the process, so that it can be started again.
+pub struct Agent {
+    child: Option<Child>,
+    dir: tempfile::TempDir,
+    pub http: SocketAddr,
+    pub dns: SocketAddr,
+    args: Vec<String>,
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|err| panic!("{err}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn index(&self) -> u64 {
+        self.header("X-Consul-Index").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// A port nobody listens on right now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port()).expect("a free port")
+}
+
+impl Agent {
+    /// Starts a server that bootstraps itself and keeps its data; `hcl` is added to its configuration.
+    pub fn server(hcl: &str) -> Agent {
+        let mut agent = Agent::prepare(hcl);
+        agent.start();
+        agent
+    }
+
+    /// Writes the configuration but starts nothing.
+    pub fn prepare(hcl: &str) -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let [http, dns, lan, wan, rpc] = [(); 5].map(|()| free_port());
+        let config = format!(
+            "server = true\nbootstrap = true\nnode_name = \"node1\"\ndata_dir = \"{}\"\nbind_addr = \"127.0.0.1\"\n\
+             log_level = \"warn\"\nperformance {{ raft_multiplier = 1 }}\n\
+             ports {{ http = {http} dns = {dns} serf_lan = {lan} serf_wan = {wan} server = {rpc} }}\n{hcl}\n",
+            dir.path().join("data").display(),
+        );
+        std::fs::write(dir.path().join("agent.hcl"), config).expect("a configuration file");
+        let args = vec![
+            "agent".to_owned(),
+            "-config-file".to_owned(),
+            dir.path().join("agent.hcl").to_string_lossy().into_owned(),
+        ];
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Agent { child: None, dir, http: at(http), dns: at(dns), args }
+    }
+
+    /// The binary under test.
+    pub fn binary() -> &'static Path {
+        Path::new(env!("CARGO_BIN_EXE_tribune"))
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    /// Starts the process and waits until it leads.
+    pub fn start(&mut self) {
+        self.spawn();
+        self.wait_for_leader();
+    }
+
+    /// Starts the process without waiting.
+    pub fn spawn(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("agent.log"))
+            .expect("a log file");
+        let child = Command::new(Agent::binary())
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        self.child = Some(child);
+    }
+
+    pub fn wait_for_leader(&mut self) {
+        let what = format!("a leader; log:\n{}", self.log());
+        let mut ended = None;
+        let http = self.http;
+        let child = self.child.as_mut().expect("running");
+        wait_until(&what, || {
+            ended = child.try_wait().expect("the child can be asked");
+            ended.is_some() || try_request(http, "GET", "/v1/status/leader", &[]).is_ok_and(|r| r.text().len() > 2)
+        });
+        assert!(ended.is_none(), "the agent ended with {ended:?}:\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+    }
+
+    /// Ends the process at once, as a power cut of the process would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Sends a signal and waits for the end. The exit code, if it ended by itself.
+    pub fn signal(&mut self, signal: &str) -> Option<i32> {
+        let mut child = self.child.take().expect("running");
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        wait_until("the process to end", || child.try_wait().expect("the child can be asked").is_some());
+        child.wait().expect("ended").code()
+    }
+
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        try_request(self.http, method, path, body).unwrap_or_else(|err| panic!("{method} {path}: {err}\n{}", self.log()))
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.request("GET", path, &[])
+    }
+
+    pub fn put(&self, path: &str, body: impl AsRef<[u8]>) -> Response {
+        self.request("PUT", path, body.as_ref())
+    }
+
+    /// Runs a command of the binary against this agent.
+    pub fn cli(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let out = Command::new(Agent::binary())
+            .args(args)
+            .env("CONSUL_HTTP_ADDR", self.http.to_string())
+            .output()
+            .expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `done`, or fails naming `what`.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One request on a connection of its own.
+pub fn try_request(addr: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<Response> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = exchange(addr, &[head.as_bytes(), body].concat())?;
+    parse(&answer).ok_or_else(|| std::io::Error::other(format!("no HTTP answer in {} bytes", answer.len())))
+}
+
+/// Sends raw bytes and reads until the other side closes.
+pub fn exchange(addr: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(bytes)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn parse(bytes: &[u8]) -> Option<Response> {
+    let split = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..split]).ok()?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> =
+        lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let chunked = headers.iter().any(|(k, v)| k.eq_ignore_ascii_case("transfer-encoding") && v == "chunked");
+    let rest = &bytes[split + 4..];
+    let body = if chunked { dechunk(rest)? } else { rest.to_vec() };
+    Some(Response { status, headers, body })
+}
+
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|w| w == b"\r\n")?;
+        let len = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        rest = &rest[end + 2..];
+        if len == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..len)?);
+        rest = rest.get(len + 2..)?;
+    }
+}
