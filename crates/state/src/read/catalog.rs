@@ -46,14 +46,16 @@ pub(super) fn services(
         index = index.max(tables.indexes.nodes);
     }
     let mut names: BTreeMap<&Text, BTreeSet<&Text>> = BTreeMap::new();
-    // Instances of a name follow one another, so the map is searched once per name.
+    // Instances of a name follow one another and mostly carry the same tags, so sets are seldom searched.
     let mut run: Option<(&Text, BTreeSet<&Text>)> = None;
+    let mut last_tags: &[Text] = &[];
     for instance in tables.instances.values() {
         if !has_meta(instance.node.meta.as_ref(), node_meta) {
             continue;
         }
         let service = &instance.service;
         match &mut run {
+            Some((name, _)) if **name == service.name && last_tags == service.tags => {}
             Some((name, tags)) if **name == service.name => tags.extend(&service.tags),
             _ => {
                 let started = (&service.name, service.tags.iter().collect());
@@ -62,6 +64,7 @@ pub(super) fn services(
                 }
             }
         }
+        last_tags = &service.tags;
     }
     if let Some((name, tags)) = run {
         names.entry(name).or_default().extend(tags);

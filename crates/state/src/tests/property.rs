@@ -534,12 +534,12 @@ impl Model {
             KvOp::DeleteTree => (true, None, 0),
         };
         match op {
-            KvOp::Delete | KvOp::DeleteCas => {
-                if ok && self.pairs.remove(&key).is_some() {
-                    self.tombstones.insert(key, at);
-                    self.table = at;
-                }
+            KvOp::Delete | KvOp::DeleteCas if ok && old.is_some() => {
+                self.pairs.remove(&key);
+                self.tombstones.insert(key, at);
+                self.table = at;
             }
+            KvOp::Delete | KvOp::DeleteCas => {}
             KvOp::DeleteTree => {
                 let len = self.pairs.len();
                 self.pairs.retain(|k, _| !k.starts_with(&key));
