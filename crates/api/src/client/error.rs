@@ -95,7 +95,7 @@ impl Error {
 }
 
 /// The text of an I/O error as Go prints it: lower case, without the number.
-pub fn io_text(error: &io::Error) -> String {
+pub(super) fn io_text(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "unexpected EOF".to_owned();
     }
