@@ -1,9 +1,16 @@
 //! An agent: local services and their checks, the server inside it, and the one handle the fronts use.
 
+mod checks;
 mod cluster;
+mod events;
 pub mod handle;
 pub mod info;
 mod local_state;
+pub mod node_id;
+mod persist;
+mod sync;
+mod tokens;
+mod watches;
 
 pub use handle::Handle;
 pub use tribune_server::answer::{Answer, Form, Shared};

@@ -1,20 +1,25 @@
 //! This agent: its services, checks, events and process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tribune_config::Config;
+use tribune_local::{Action, CheckEntry, Refusal, Registry, ServiceEntry, Source};
 use tribune_types::caller::Caller;
-use tribune_types::catalog::Status;
+use tribune_types::catalog::{Check, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX, Status};
 use tribune_types::definition::{CheckDefinition, ServiceDefinition};
 use tribune_types::error::RpcError;
 use tribune_types::event::UserEvent;
 use tribune_types::member::Member;
-use tribune_types::text::Text;
+use tribune_types::text::{Text, text};
+use tribune_types::time::Mono;
 
 use super::Handle;
-use crate::info::{Identity, LocalCheck, LocalHealth, LocalService, SelfReport};
+use crate::info::{AggregatedStatus, Identity, LocalCheck, LocalHealth, LocalService, SelfReport};
+use crate::local_state::{LocalAgent, ProcessRequest};
+use crate::tokens::TokenError;
 
 /// Why a local request failed. `Display` gives the text clients see; the variant gives the HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,12 +65,12 @@ pub struct MonitorOptions {
 impl Handle {
     /// Who this agent is.
     pub fn identity(&self) -> &Identity {
-        todo!()
+        &self.inner.identity
     }
 
     /// The settings in effect now; changes with a reload.
-    pub fn config(&self) -> std::sync::Arc<Config> {
-        todo!()
+    pub fn config(&self) -> Arc<Config> {
+        self.local().config()
     }
 
     /// Everything for `/v1/agent/self`.
@@ -74,108 +79,169 @@ impl Handle {
     }
 
     /// Members of the LAN pool, or of the WAN pool.
-    pub fn members(&self, _wan: bool) -> Vec<Member> {
-        todo!()
+    pub fn members(&self, wan: bool) -> Vec<Member> {
+        self.local().members(wan)
     }
 
     /// Local services in ID order.
     pub fn services(&self) -> Vec<LocalService> {
-        todo!()
+        self.local().look(|core| core.services().map(service_of).collect())
     }
 
     /// One local service.
-    pub fn service(&self, _id: &str) -> Option<LocalService> {
-        todo!()
+    pub fn service(&self, id: &str) -> Option<LocalService> {
+        self.local().look(|core| core.service(id).map(service_of))
     }
 
-    /// Waits until the content hash of a local service differs from `hash`, it is gone, or `wait` is over.
-    pub async fn service_changed(&self, _id: &str, _hash: &str, _wait: Duration) -> Option<LocalService> {
-        todo!()
+    /// Waits until the content hash of a local service differs from `hash`, it is gone, or `wait` is over. Cancel safe.
+    pub async fn service_changed(&self, id: &str, hash: &str, wait: Duration) -> Option<LocalService> {
+        let local = self.local();
+        let changed = async {
+            loop {
+                let news = local.services_changed().notified();
+                tokio::pin!(news);
+                // Enabled before the look, so that no change falls between.
+                news.as_mut().enable();
+                let service = self.service(id);
+                if service.as_ref().is_none_or(|service| &*service.content_hash != hash) {
+                    return;
+                }
+                news.await;
+            }
+        };
+        // Out of time is an answer like any other.
+        let _ = local.env().timeout(wait, changed).await;
+        self.service(id)
     }
 
     /// Local checks in ID order.
     pub fn checks(&self) -> Vec<LocalCheck> {
-        todo!()
+        self.local().look(|core| core.checks().map(check_of).collect())
     }
 
     /// Health of the local instances of a service.
-    pub fn health_by_name(&self, _name: &str) -> Vec<LocalHealth> {
-        todo!()
+    pub fn health_by_name(&self, name: &str) -> Vec<LocalHealth> {
+        self.local().look(|core| {
+            core.services().filter(|entry| &*entry.service.name == name).map(|entry| health_of(core, entry)).collect()
+        })
     }
 
     /// Health of one local instance.
-    pub fn health_by_id(&self, _id: &str) -> Option<LocalHealth> {
-        todo!()
+    pub fn health_by_id(&self, id: &str) -> Option<LocalHealth> {
+        self.local().look(|core| core.service(id).map(|entry| health_of(core, entry)))
     }
 
     /// Registers or replaces a service with its checks; stored on disk before it answers.
+    ///
+    /// # Errors
+    /// A wrong definition changes nothing. After a failed write the service is registered, but perhaps not after a
+    /// restart.
     pub async fn register_service(
         &self,
-        _caller: &Caller,
-        _definition: ServiceDefinition,
-        _replace_existing_checks: bool,
+        caller: &Caller,
+        definition: ServiceDefinition,
+        replace_existing_checks: bool,
     ) -> Result<(), LocalError> {
-        todo!()
+        let token = token_of(caller);
+        self.change(|core, now, out| {
+            core.register_service(now, &definition, &token, Source::Api, replace_existing_checks, out)
+        })
+        .await
     }
 
     /// Removes a service with its checks and its sidecar. Unknown ones are fine while ACLs are off.
-    pub async fn deregister_service(&self, _caller: &Caller, _id: &str) -> Result<(), LocalError> {
-        todo!()
+    pub async fn deregister_service(&self, _caller: &Caller, id: &str) -> Result<(), LocalError> {
+        self.change(|core, now, out| {
+            core.deregister_service(now, id, out);
+            Ok(())
+        })
+        .await
     }
 
     /// Registers or replaces a check.
-    pub async fn register_check(&self, _caller: &Caller, _definition: CheckDefinition) -> Result<(), LocalError> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Handle::register_service`].
+    pub async fn register_check(&self, caller: &Caller, mut definition: CheckDefinition) -> Result<(), LocalError> {
+        // The token of the request counts, not one in its body.
+        definition.token = token_of(caller);
+        self.change(|core, now, out| {
+            core.register_check(now, &definition, &Text::default(), Source::Api, out)
+        })
+        .await
     }
 
     /// Removes a check.
-    pub async fn deregister_check(&self, _caller: &Caller, _id: &str) -> Result<(), LocalError> {
-        todo!()
+    pub async fn deregister_check(&self, _caller: &Caller, id: &str) -> Result<(), LocalError> {
+        self.change(|core, now, out| {
+            core.deregister_check(now, id, out);
+            Ok(())
+        })
+        .await
     }
 
     /// Reports the result of a TTL check.
-    pub async fn update_check(&self, _caller: &Caller, _id: &str, _update: CheckUpdate) -> Result<(), LocalError> {
-        todo!()
+    pub async fn update_check(&self, _caller: &Caller, id: &str, update: CheckUpdate) -> Result<(), LocalError> {
+        let jitter = self.local().update_jitter();
+        self.change(|core, now, out| core.on_report(now, id, update.status, &update.output, jitter, out)).await
     }
 
     /// Turns maintenance mode of a service on (with a reason, which may be empty) or off (`None`).
-    pub async fn service_maintenance(&self, _caller: &Caller, _id: &str, _reason: Option<&str>) -> Result<(), LocalError> {
-        todo!()
+    pub async fn service_maintenance(&self, caller: &Caller, id: &str, reason: Option<&str>) -> Result<(), LocalError> {
+        let token = token_of(caller);
+        self.change(|core, now, out| core.service_maintenance(now, id, reason, &token, out)).await
     }
 
     /// Turns maintenance mode of the node on (with a reason, which may be empty) or off (`None`).
-    pub async fn node_maintenance(&self, _caller: &Caller, _reason: Option<&str>) -> Result<(), LocalError> {
-        todo!()
+    pub async fn node_maintenance(&self, caller: &Caller, reason: Option<&str>) -> Result<(), LocalError> {
+        let token = token_of(caller);
+        self.change(|core, now, out| {
+            core.node_maintenance(now, reason, &token, out);
+            Ok(())
+        })
+        .await
     }
 
     /// Reads the configuration again and applies what may change at run time.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; then nothing has changed.
     pub async fn reload(&self, _caller: &Caller) -> Result<(), LocalError> {
-        todo!()
+        self.local().reload().await.map_err(failed)
     }
 
     /// Leaves gracefully; the process ends soon after this returned.
     pub async fn leave(&self, _caller: &Caller) -> Result<(), LocalError> {
-        todo!()
+        let (answer, done) = oneshot::channel();
+        let ending = |_| LocalError::Rpc(RpcError::ShuttingDown);
+        self.local().process().send(ProcessRequest::Leave(answer)).await.map_err(|_| ending(()))?;
+        done.await.map_err(|_| ending(()))?.map_err(failed)
     }
 
     /// Joins a gossip pool. Until gossip is built this is an error that says so.
-    pub async fn join(&self, _caller: &Caller, _addr: &str, _wan: bool) -> Result<(), LocalError> {
-        todo!()
+    pub async fn join(&self, _caller: &Caller, addr: &str, _wan: bool) -> Result<(), LocalError> {
+        Err(failed(format!("cannot join {addr:?}: this version of Tribune does not gossip with other agents yet")))
     }
 
     /// Declares a failed member as left.
-    pub async fn force_leave(&self, _caller: &Caller, _node: &str, _prune: bool) -> Result<(), LocalError> {
-        todo!()
+    pub async fn force_leave(&self, _caller: &Caller, node: &str, _prune: bool) -> Result<(), LocalError> {
+        if self.members(false).iter().chain(&self.members(true)).any(|member| &*member.name == node) {
+            // The only member is this agent, which has not failed.
+            return Ok(());
+        }
+        Err(failed(format!("agent: No node found with name '{node}'")))
     }
 
     /// The last events known to this agent, oldest first, and the index to wait for (1 if there is none).
-    pub fn events(&self) -> (Vec<std::sync::Arc<UserEvent>>, u64) {
-        todo!()
+    pub fn events(&self) -> (Vec<Arc<UserEvent>>, u64) {
+        self.local().events.list()
     }
 
-    /// Waits until the event index differs from `index`, or `wait` is over.
-    pub async fn events_changed(&self, _index: u64, _wait: Duration) {
-        todo!()
+    /// Waits until the event index differs from `index`, or `wait` is over. Cancel safe.
+    pub async fn events_changed(&self, index: u64, wait: Duration) {
+        let local = self.local();
+        // Out of time is an answer like any other.
+        let _ = local.env().timeout(wait, local.events.changed_from(index)).await;
     }
 
     /// Metrics of the last complete interval in the given shape, ready to send; `None` if that shape is turned off.
@@ -194,12 +260,73 @@ impl Handle {
     }
 
     /// Sets one of the agent's ACL tokens by its API name. Unknown names are `NotFound`.
-    pub async fn set_token(&self, _caller: &Caller, _kind: &str, _token: Text) -> Result<(), LocalError> {
-        todo!()
+    pub async fn set_token(&self, _caller: &Caller, kind: &str, token: Text) -> Result<(), LocalError> {
+        self.local().tokens.set(kind, token).await.map_err(|err| match err {
+            TokenError::Unknown(_) => LocalError::NotFound(err.to_string()),
+            TokenError::NotKept(_) => failed(err.to_string()),
+        })
     }
 
     /// A profile for `/debug/pprof/<kind>`; `None` if profiling is not allowed (`enable_debug` off).
     pub async fn profile(&self, _kind: &str, _duration: Duration) -> Option<Bytes> {
         todo!()
+    }
+
+    fn local(&self) -> &Arc<LocalAgent> {
+        &self.inner.local
+    }
+
+    /// Changes the registry and waits until the change is on disk.
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Registry, Mono, &mut Vec<Action>) -> Result<(), Refusal>,
+    ) -> Result<(), LocalError> {
+        let (result, ticket) = self.local().change(change);
+        result?;
+        match ticket {
+            Some(ticket) => ticket.done().await.map_err(|err| failed(err.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Refusal> for LocalError {
+    fn from(refusal: Refusal) -> LocalError {
+        match refusal {
+            Refusal::Invalid(text) => LocalError::Invalid(text),
+            Refusal::NotFound(text) => LocalError::NotFound(text),
+            Refusal::Failed(text) => failed(text),
+        }
+    }
+}
+
+/// A failure that is nobody's request's fault (500).
+fn failed(text: String) -> LocalError {
+    LocalError::Rpc(RpcError::Invalid(text))
+}
+
+fn token_of(caller: &Caller) -> Text {
+    text(caller.token.secret())
+}
+
+fn service_of(entry: &ServiceEntry) -> LocalService {
+    LocalService { service: Arc::clone(&entry.service), content_hash: entry.hash.clone() }
+}
+
+fn check_of(entry: &CheckEntry) -> LocalCheck {
+    LocalCheck { check: Arc::clone(&entry.check), check_type: entry.check_type.clone() }
+}
+
+fn health_of(core: &Registry, entry: &ServiceEntry) -> LocalHealth {
+    let checks: Vec<LocalCheck> = core.checks_of_service(entry).map(check_of).collect();
+    let status = checks.iter().map(|check| status_of(&check.check)).max().unwrap_or(AggregatedStatus::Passing);
+    LocalHealth { service: service_of(entry), checks, status }
+}
+
+fn status_of(check: &Check) -> AggregatedStatus {
+    if &*check.id == NODE_MAINTENANCE || check.id.starts_with(SERVICE_MAINTENANCE_PREFIX) {
+        AggregatedStatus::Maintenance
+    } else {
+        check.status.into()
     }
 }

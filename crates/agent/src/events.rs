@@ -1,0 +1,253 @@
+//! User events known to this agent: checks of what is fired, filters of what is received, the last 256.
+//!
+//! Rules and sizes: spec agent.md section 6. The limits are those of the gossip message that carries an event, so that
+//! an event means the same with and without gossip.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use regex::Regex;
+use tokio::sync::Notify;
+use tribune_local::Registry;
+use tribune_types::error::RpcError;
+use tribune_types::event::UserEvent;
+
+use crate::local_state::LocalAgent;
+
+/// Events remembered.
+const EVENTS_MAX: usize = 256;
+/// Bytes of the gossip message of an event.
+const SIZE_MAX: usize = 512;
+/// Events of this name are the agents' own and are not shown.
+const REMOTE_EXEC: &str = "_rexec";
+
+/// The last events. Full: the oldest goes.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    ring: Mutex<Ring>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Arc<UserEvent>>,
+    clock: u64,
+}
+
+impl Events {
+    /// The events, oldest first, and the index to wait for.
+    pub(crate) fn list(&self) -> (Vec<Arc<UserEvent>>, u64) {
+        let ring = self.ring.lock();
+        (ring.events.iter().cloned().collect(), index(&ring))
+    }
+
+    /// Waits until the index differs from `old`. Cancel safe.
+    pub(crate) async fn changed_from(&self, old: u64) {
+        loop {
+            let news = self.changed.notified();
+            tokio::pin!(news);
+            // Enabled before the look, so that no event falls between.
+            news.as_mut().enable();
+            if index(&self.ring.lock()) != old {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    fn add(&self, mut event: UserEvent) {
+        {
+            let mut ring = self.ring.lock();
+            // An event that came by gossip brings its time; one fired here gets the next.
+            if event.ltime == 0 {
+                event.ltime = ring.clock + 1;
+            }
+            ring.clock = ring.clock.max(event.ltime);
+            if ring.events.len() == EVENTS_MAX {
+                ring.events.pop_front();
+            }
+            ring.events.push_back(Arc::new(event));
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+fn index(ring: &Ring) -> u64 {
+    ring.events.back().map_or(1, |event| event.index())
+}
+
+impl LocalAgent {
+    /// Checks an event and delivers it to this agent, as long as there is no gossip to spread it.
+    pub(crate) fn fire_event(&self, event: UserEvent) -> Result<(), RpcError> {
+        validate(&event)?;
+        self.receive_event(event);
+        Ok(())
+    }
+
+    /// Takes an event that is for all agents; keeps it if its filters name this one.
+    pub(crate) fn receive_event(&self, event: UserEvent) {
+        let node = self.look(|core| core.node().name.clone());
+        if self.look(|core| wanted(&event, &node, core)) && &*event.name != REMOTE_EXEC {
+            self.events.add(event);
+        }
+    }
+}
+
+/// Checks an event that is to be fired.
+pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
+    let refuse = |text: String| Err(RpcError::Invalid(text));
+    if event.name.is_empty() {
+        return refuse("User event missing name".to_owned());
+    }
+    if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
+        return refuse("Cannot provide tag filter without service filter".to_owned());
+    }
+    for (what, filter) in
+        [("node", &event.node_filter), ("service", &event.service_filter), ("tag", &event.tag_filter)]
+    {
+        if let Err(err) = Regex::new(filter) {
+            return refuse(format!("Invalid {what} filter: {}", regex_text(filter, &err)));
+        }
+    }
+    let inner = body_size(event);
+    let name = event.name.len() + "consul:event:".len();
+    let problem = if name + inner > SIZE_MAX {
+        "user event exceeds configured limit of 512 bytes before encoding"
+    } else if message_size(name, inner) > SIZE_MAX {
+        "encoded user event exceeds configured limit of 512 bytes after encoding"
+    } else {
+        return Ok(());
+    };
+    refuse(format!("1 error occurred:\n\t* error broadcasting event to segment \"\": {problem}\n\n"))
+}
+
+/// Size of the packed event: a map of short keys with raw values.
+fn body_size(event: &UserEvent) -> usize {
+    let filters: usize = [&event.node_filter, &event.service_filter, &event.tag_filter]
+        .into_iter()
+        .filter(|filter| !filter.is_empty())
+        .map(|filter| 3 + raw_size(filter.len()))
+        .sum();
+    let id = 3 + raw_size(36);
+    1 + id + 2 + raw_size(event.name.len()) + 2 + raw_size(event.payload.len()) + filters + 3
+}
+
+/// Size of the gossip message around it: type, then a map of time, name, payload and a flag.
+fn message_size(name: usize, body: usize) -> usize {
+    (1 + 6) + (5 + raw_size(name)) + (8 + raw_size(body)) + (3 + 1)
+}
+
+fn raw_size(len: usize) -> usize {
+    len + if len < 32 { 1 } else { 3 }
+}
+
+fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
+    let matches = |filter: &str, value: &str| {
+        filter.is_empty() || Regex::new(filter).is_ok_and(|regex| regex.is_match(value))
+    };
+    if !matches(&event.node_filter, node) {
+        return false;
+    }
+    if event.service_filter.is_empty() {
+        return true;
+    }
+    let (Ok(service), Ok(tag)) = (Regex::new(&event.service_filter), Regex::new(&event.tag_filter)) else {
+        return false;
+    };
+    core.services().any(|entry| {
+        service.is_match(&entry.service.name)
+            && (event.tag_filter.is_empty() || entry.service.tags.iter().any(|t| tag.is_match(t)))
+    })
+}
+
+/// The error of an expression in Go's words, where there is a counterpart.
+fn regex_text(filter: &str, err: &regex::Error) -> String {
+    let shown = err.to_string();
+    for (ours, theirs) in [
+        ("unclosed group", "missing closing )"),
+        ("unopened group", "unexpected )"),
+        ("unclosed character class", "missing closing ]"),
+        ("repetition operator missing expression", "missing argument to repetition operator"),
+    ] {
+        if shown.contains(ours) {
+            return format!("error parsing regexp: {theirs}: `{filter}`");
+        }
+    }
+    format!("error parsing regexp: invalid expression: `{filter}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use tribune_types::id::Uuid;
+    use tribune_types::text::text;
+
+    use super::*;
+
+    fn event(name: &str, payload: usize) -> UserEvent {
+        UserEvent { name: text(name), payload: vec![b'x'; payload].into(), version: 1, ..UserEvent::default() }
+    }
+
+    #[test]
+    fn events_are_limited_as_their_gossip_message_is() {
+        // The limits were found with a running Consul 1.8.7.
+        let filtered = |payload| UserEvent {
+            node_filter: text("abc"),
+            service_filter: text("web"),
+            tag_filter: text("t1"),
+            ..event("dep", payload)
+        };
+        assert_eq!(validate(&event("dep", 410)), Ok(()));
+        assert_eq!(validate(&filtered(390)), Ok(()));
+        for too_long in [event("dep", 411), filtered(391)] {
+            let text = validate(&too_long).unwrap_err().to_string();
+            assert!(text.contains("after encoding"), "{text}");
+        }
+        let text = validate(&event("dep", 600)).unwrap_err().to_string();
+        assert!(text.contains("user event exceeds configured limit of 512 bytes before encoding"), "{text}");
+    }
+
+    #[test]
+    fn wrong_filters_are_refused() {
+        for (node, service, tag, want) in [
+            ("", "", "t", "Cannot provide tag filter without service filter"),
+            ("(", "", "", "Invalid node filter: error parsing regexp: missing closing ): `(`"),
+            ("", "[", "", "Invalid service filter: error parsing regexp: missing closing ]: `[`"),
+        ] {
+            let event = UserEvent {
+                node_filter: text(node),
+                service_filter: text(service),
+                tag_filter: text(tag),
+                ..event("dep", 1)
+            };
+            assert_eq!(validate(&event).unwrap_err().to_string(), want);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_ring_keeps_the_last_events_and_wakes_waiters() {
+        let events = Events::default();
+        assert_eq!(events.list(), (vec![], 1));
+        let waiter = events.changed_from(1);
+        tokio::pin!(waiter);
+        assert!(futures_ready(waiter.as_mut()).is_none());
+        for number in 0..300u64 {
+            let mut id = [0; 16];
+            id[8..].copy_from_slice(&(number + 2).to_be_bytes());
+            events.add(UserEvent { id: Uuid(id), ..event("dep", 1) });
+        }
+        waiter.await;
+        let (list, index) = events.list();
+        assert_eq!((list.len(), index), (EVENTS_MAX, 301));
+        assert_eq!((list[0].ltime, list[EVENTS_MAX - 1].ltime), (45, 300));
+    }
+
+    /// Polls once.
+    fn futures_ready<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        }
+    }
+}
