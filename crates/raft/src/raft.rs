@@ -1,0 +1,880 @@
+//! [`Raft`]: the handle that the rest of the server uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{
+    ClientWriteError, ForwardToLeader, InitializeError, LinearizableReadError, RaftError,
+};
+use openraft::impls::OneshotResponder;
+use openraft::{ChangeMembers, Config, ReadPolicy, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_types::command::Outcome;
+use tribune_types::id::{LogIndex, Term};
+use tribune_types::time::Mono;
+
+use crate::apply::Applier;
+use crate::codec::{Answer, Request, SnapshotHeader};
+use crate::config::RaftConfig;
+use crate::error::{
+    BootstrapError, MembershipError, OpenError, ProposeError, ReadError, TransferError,
+};
+use crate::leadership::{Core, LeadershipChange, Standing, Watcher};
+use crate::log::{LogOptions, LogStore};
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::snapshot::{SnapshotData, SnapshotStore};
+use crate::transport::Transport;
+use crate::types::{Member, Membership, Payload, RaftNodeId, Snapshot, TypeConfig};
+use crate::wal::{PAYLOAD_SIZE_MAX, RECORD_OVERHEAD_BYTES};
+
+/// Text of a refusal while the disk has no room.
+const DISK_FULL: &str = "the disk is full";
+
+/// The consensus node. Cheap to clone; all clones are one node.
+#[derive(Clone)]
+pub struct Raft(Arc<Inner>);
+
+struct Inner {
+    env: Env,
+    config: RaftConfig,
+    core: Core,
+    log: LogStore,
+    snapshots: Arc<SnapshotStore>,
+    standing: Arc<Standing>,
+    events: Mutex<Option<mpsc::UnboundedReceiver<LeadershipChange>>>,
+    /// When a leader last spoke to us, in monotonic ns; 0 for never.
+    heard_ns: AtomicU64,
+    /// How long a quorum's word holds.
+    lease: Duration,
+    tasks: TaskGroup,
+    stopped: CancellationToken,
+    /// One snapshot at a time.
+    snapshotting: tokio::sync::Mutex<()>,
+}
+
+/// The leader, as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderInfo {
+    /// Its id.
+    pub id: RaftNodeId,
+    /// Its `ip:port`.
+    pub addr: String,
+}
+
+/// What this node is in the cluster now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Receives entries, has no vote.
+    Learner,
+    /// Receives entries and votes.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// The core has stopped.
+    Shutdown,
+}
+
+/// One server of the peer set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its id.
+    pub id: RaftNodeId,
+    /// Its `ip:port`.
+    pub addr: String,
+    /// It counts for quorums.
+    pub voter: bool,
+    /// Last log entry it is known to hold; on the leader only.
+    pub matched: Option<LogIndex>,
+    /// Since it last answered; on the leader only.
+    pub last_contact: Option<Duration>,
+}
+
+/// The peer set and where in the log it was set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MembershipView {
+    /// Log index of the membership entry.
+    pub index: LogIndex,
+    /// The servers, by id.
+    pub peers: Vec<PeerInfo>,
+}
+
+/// Numbers of the node at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaftMetrics {
+    /// What it is.
+    pub role: Role,
+    /// Current term.
+    pub term: Term,
+    /// Last entry in the log.
+    pub last_log_index: LogIndex,
+    /// Its term.
+    pub last_log_term: Term,
+    /// Last entry known to be committed.
+    pub commit_index: LogIndex,
+    /// Last entry applied to the machine.
+    pub applied_index: LogIndex,
+    /// Last entry in the newest snapshot.
+    pub snapshot_index: LogIndex,
+    /// Its term.
+    pub snapshot_term: Term,
+    /// Since this node last heard from a leader; zero on the leader, `None` before the first time.
+    pub last_contact: Option<Duration>,
+    /// Who leads.
+    pub leader: Option<LeaderInfo>,
+    /// The peer set.
+    pub membership: MembershipView,
+}
+
+impl Raft {
+    /// Opens the data folder, replays what it holds and starts the node. A server that is the only
+    /// voter elects itself at once.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed on disk that a later attempt could miss.
+    pub async fn open(
+        env: &Env,
+        config: RaftConfig,
+        machine: Box<dyn Machine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, OpenError> {
+        let library = library_config(&config)?;
+        let dir = config.data_dir.as_ref().map(|dir| dir.join("raft"));
+        let options = LogOptions {
+            segment_size: config.segment_size,
+            cache_size: config.log_cache_size,
+        };
+        let opening = {
+            let env = env.clone();
+            move || -> Result<_, OpenError> {
+                let log = LogStore::open(&env, dir.as_ref().map(|dir| dir.join("log")), options)?;
+                let snapshots = SnapshotStore::open(
+                    &env,
+                    dir.as_ref().map(|dir| dir.join("snapshots")),
+                    log.purged_index(),
+                );
+                match snapshots {
+                    Ok(snapshots) => {
+                        snapshots.remove_unfinished();
+                        Ok((log, Arc::new(snapshots)))
+                    }
+                    Err(err) => {
+                        log.stop();
+                        Err(err)
+                    }
+                }
+            }
+        };
+        let opened = env.spawn_blocking("raft-open", opening).await;
+        let (log, snapshots) = opened.map_err(|err| OpenError::Core {
+            what: err.to_string(),
+        })??;
+        let applier = Applier::new(
+            env.clone(),
+            Arc::new(Mutex::new(machine)),
+            snapshots.clone(),
+        );
+        let starting = {
+            let (id, log, lib) = (config.id, log.clone(), library.clone());
+            // The library spawns on the runtime it is called on: that has to be the core's.
+            async move { Core::new(id, lib, Network(transport), log, applier).await }
+        };
+        let core = match env.spawn("raft-start", starting).await {
+            Ok(Ok(core)) => core,
+            Ok(Err(err)) => {
+                log.stop();
+                return Err(OpenError::Core {
+                    what: err.to_string(),
+                });
+            }
+            Err(err) => {
+                return Err(OpenError::Core {
+                    what: err.to_string(),
+                });
+            }
+        };
+        let lease = Duration::from_millis(library.election_timeout_max);
+        let raft = Self::assemble(env, config, core, log, snapshots, lease);
+        raft.elect_if_alone().await;
+        Ok(raft)
+    }
+
+    fn assemble(
+        env: &Env,
+        config: RaftConfig,
+        core: Core,
+        log: LogStore,
+        snapshots: Arc<SnapshotStore>,
+        lease: Duration,
+    ) -> Self {
+        let (events_tx, events_rx) = mpsc::unbounded_channel();
+        let standing = Arc::new(Standing::default());
+        let stopped = CancellationToken::new();
+        let tasks = TaskGroup::new(env, &CancellationToken::new());
+        let watcher = Watcher {
+            env: env.clone(),
+            id: config.id,
+            core: core.clone(),
+            standing: standing.clone(),
+            events: events_tx,
+            stop: tasks.stop().clone(),
+            stopped: stopped.clone(),
+        };
+        let raft = Self(Arc::new(Inner {
+            env: env.clone(),
+            config,
+            core,
+            log,
+            snapshots,
+            standing,
+            events: Mutex::new(Some(events_rx)),
+            heard_ns: AtomicU64::new(0),
+            lease,
+            tasks: tasks.clone(),
+            stopped,
+            snapshotting: tokio::sync::Mutex::new(()),
+        }));
+        tasks.spawn("raft-watch", watcher.run());
+        let due = raft.clone();
+        tasks.spawn(
+            "raft-snapshots",
+            async move { due.snapshot_when_due().await },
+        );
+        raft
+    }
+
+    /// This server.
+    pub fn id(&self) -> RaftNodeId {
+        self.0.config.id
+    }
+
+    // --- writing ----------------------------------------------------------------------------
+
+    /// Replicates `payload` and returns what the machine answered. Not cancel safe: a dropped
+    /// proposal may still be applied.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; only `Unknown` leaves open whether it is applied.
+    pub async fn propose(&self, payload: Bytes) -> Result<Outcome, ProposeError> {
+        if payload.len() > PAYLOAD_SIZE_MAX - RECORD_OVERHEAD_BYTES {
+            return Err(ProposeError::Refused {
+                reason: "the entry is too large",
+            });
+        }
+        if self.0.log.is_full() {
+            return Err(ProposeError::Refused { reason: DISK_FULL });
+        }
+        let (responder, answer) = OneshotResponder::new_pair();
+        let sent = self
+            .0
+            .core
+            .client_write_ff(Payload(payload), Some(responder))
+            .await;
+        if sent.is_err() {
+            return Err(ProposeError::Refused {
+                reason: "raft has stopped",
+            });
+        }
+        match self
+            .0
+            .env
+            .timeout(self.0.config.propose_timeout, answer)
+            .await
+        {
+            Err(_) if self.0.log.is_full() => Err(unknown(DISK_FULL)),
+            Err(_) => Err(unknown("no answer in time")),
+            Ok(Err(_)) => Err(unknown(self.stop_reason())),
+            Ok(Ok(Ok(response))) => response
+                .data
+                .0
+                .ok_or_else(|| unknown("the entry was not a command")),
+            Ok(Ok(Err(err))) => Err(self.propose_error(err)),
+        }
+    }
+
+    fn propose_error(&self, err: ClientWriteError<TypeConfig>) -> ProposeError {
+        match err {
+            ClientWriteError::ForwardToLeader(to) => ProposeError::NotLeader {
+                leader: leader_of(to),
+            },
+            ClientWriteError::LogEntryDiscarded(_) => unknown("leadership was lost"),
+            other => unknown(other.to_string()),
+        }
+    }
+
+    // --- reading ----------------------------------------------------------------------------
+
+    /// Returns once this node's state contains everything acknowledged before the call, by anyone.
+    /// The result is the applied index. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ReadError`], also after losing a majority.
+    pub async fn read_barrier(&self) -> Result<LogIndex, ReadError> {
+        if self.0.standing.is_ready() && self.0.standing.is_alone() {
+            // Whoever was acknowledged was applied here first, and nobody else acknowledges.
+            return Ok(self.applied_index());
+        }
+        match self.0.core.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(self.applied_index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                Err(ReadError::NotLeader {
+                    leader: leader_of(to),
+                })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadError::NoQuorum)
+            }
+            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped {
+                reason: self.stop_reason(),
+            }),
+        }
+    }
+
+    /// True while this node leads, is ready, and no other node can have been elected by the clocks
+    /// of a majority. Costs no message: for default reads.
+    pub fn is_leader_lease_valid(&self) -> bool {
+        if !self.0.standing.is_ready() {
+            return false;
+        }
+        if self.0.standing.is_alone() {
+            return true;
+        }
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        let acked = seen
+            .last_quorum_acked
+            .as_ref()
+            .map(|at| openraft::Instant::elapsed(&**at));
+        seen.state.is_leader() && acked.is_some_and(|age| age < self.0.lease)
+    }
+
+    /// [`Raft::is_leader_lease_valid`] as a result.
+    ///
+    /// # Errors
+    /// [`ReadError::NotLeader`], naming the leader where known.
+    pub fn ensure_leader(&self) -> Result<(), ReadError> {
+        if self.is_leader_lease_valid() {
+            return Ok(());
+        }
+        Err(ReadError::NotLeader {
+            leader: self.leader().filter(|leader| leader.id != self.id()),
+        })
+    }
+
+    /// Who leads, as far as this node knows.
+    pub fn leader(&self) -> Option<LeaderInfo> {
+        let metrics = self.0.core.server_metrics();
+        let seen = metrics.borrow_watched();
+        let id = seen.current_leader?;
+        let member = seen.membership_config.membership().get_node(&id);
+        Some(LeaderInfo {
+            id,
+            addr: member.map(|member| member.addr.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// The stream of leadership changes of this node; the first caller gets it.
+    pub fn take_leadership_events(&self) -> Option<mpsc::UnboundedReceiver<LeadershipChange>> {
+        self.0.events.lock().take()
+    }
+
+    fn applied_index(&self) -> LogIndex {
+        let metrics = self.0.core.metrics();
+        let applied = metrics.borrow_watched().last_applied;
+        LogIndex(applied.map_or(0, |id| id.index))
+    }
+
+    /// The node's numbers.
+    pub fn metrics(&self) -> RaftMetrics {
+        let last = self.0.log.last();
+        let leader = self.leader();
+        let membership = self.membership();
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        let role = match seen.state {
+            _ if seen.running_state.is_err() => Role::Shutdown,
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Shutdown,
+        };
+        let heard = self.0.heard_ns.load(Ordering::Relaxed);
+        let last_contact = match role {
+            Role::Leader => Some(Duration::ZERO),
+            _ if heard == 0 => None,
+            _ => Some(self.0.env.mono().since(Mono(heard))),
+        };
+        RaftMetrics {
+            role,
+            term: Term(seen.current_term),
+            last_log_index: LogIndex(last.map_or(0, |spot| spot.index)),
+            last_log_term: Term(last.map_or(0, |spot| spot.term)),
+            commit_index: LogIndex(seen.local_committed.map_or(0, |id| id.index)),
+            applied_index: LogIndex(seen.last_applied.map_or(0, |id| id.index)),
+            snapshot_index: LogIndex(seen.snapshot.map_or(0, |id| id.index)),
+            snapshot_term: Term(seen.snapshot.map_or(0, |id| id.leader_id.term)),
+            last_contact,
+            leader,
+            membership,
+        }
+    }
+
+    // --- membership -------------------------------------------------------------------------
+
+    /// The peer set.
+    pub fn membership(&self) -> MembershipView {
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        let stored = &seen.membership_config;
+        let voters: BTreeSet<RaftNodeId> = stored.membership().voter_ids().collect();
+        let peers = stored.membership().nodes().map(|(id, member)| PeerInfo {
+            id: *id,
+            addr: member.addr.clone(),
+            voter: voters.contains(id),
+            matched: seen
+                .replication
+                .as_ref()
+                .and_then(|by| by.get(id)?.map(|id| LogIndex(id.index))),
+            last_contact: seen.heartbeat.as_ref().and_then(|by| {
+                by.get(id)?
+                    .as_ref()
+                    .map(|at| openraft::Instant::elapsed(&**at))
+            }),
+        });
+        MembershipView {
+            index: LogIndex(stored.log_id().map_or(0, |id| id.index)),
+            peers: peers.collect(),
+        }
+    }
+
+    /// Forms the cluster with these voters, if this node has no log yet. True when it did, false
+    /// when there was a cluster already.
+    ///
+    /// # Errors
+    /// [`BootstrapError`].
+    pub async fn bootstrap(
+        &self,
+        members: BTreeMap<RaftNodeId, Member>,
+    ) -> Result<bool, BootstrapError> {
+        if self.is_initialized() {
+            return Ok(false);
+        }
+        let formed = match self.0.core.initialize(members).await {
+            Ok(()) => true,
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => false,
+            Err(RaftError::APIError(InitializeError::NotInMembers(_))) => {
+                return Err(BootstrapError::NotAMember);
+            }
+            Err(RaftError::Fatal(_)) => {
+                return Err(BootstrapError::Stopped {
+                    reason: self.stop_reason(),
+                });
+            }
+        };
+        self.elect_if_alone().await;
+        Ok(formed)
+    }
+
+    /// True once there is a log: this node belongs to a cluster.
+    pub fn is_initialized(&self) -> bool {
+        self.0.log.last().is_some()
+    }
+
+    /// The only voter need not wait for an election timeout that nobody else observes.
+    async fn elect_if_alone(&self) {
+        let alone = {
+            let metrics = self.0.core.server_metrics();
+            let seen = metrics.borrow_watched();
+            let mut voters = seen.membership_config.membership().voter_ids();
+            voters.next() == Some(self.id()) && voters.next().is_none()
+        };
+        // The metrics start out empty and are filled by the core's first turn, so the stored
+        // membership is asked too.
+        let stored = self
+            .0
+            .core
+            .with_raft_state(|state| state.membership_state.effective().membership().clone());
+        let alone = alone
+            || stored
+                .await
+                .is_ok_and(|membership| is_only_voter(&membership, self.id()));
+        if alone {
+            // An error means the core has stopped, which the watcher reports.
+            let _ = self.0.core.trigger().elect(false).await;
+        }
+    }
+
+    /// Adds a server without a vote (or changes nothing if it is there).
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn add_learner(
+        &self,
+        id: RaftNodeId,
+        member: Member,
+    ) -> Result<LogIndex, MembershipError> {
+        let added = self.0.core.add_learner(id, member, false).await;
+        self.membership_result(added)
+    }
+
+    /// Makes exactly these servers the voters; each must be a learner or voter already. Voters
+    /// that are not named leave the peer set.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn change_membership(
+        &self,
+        voters: BTreeSet<RaftNodeId>,
+    ) -> Result<LogIndex, MembershipError> {
+        let changed = self.0.core.change_membership(voters, false).await;
+        self.membership_result(changed)
+    }
+
+    /// Removes a server, voter or not.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn remove(&self, id: RaftNodeId) -> Result<LogIndex, MembershipError> {
+        let voter = self
+            .membership()
+            .peers
+            .iter()
+            .any(|peer| peer.id == id && peer.voter);
+        let change = if voter {
+            ChangeMembers::RemoveVoters(BTreeSet::from([id]))
+        } else {
+            ChangeMembers::RemoveNodes(BTreeSet::from([id]))
+        };
+        let removed = self.0.core.change_membership(change, false).await;
+        self.membership_result(removed)
+    }
+
+    fn membership_result(
+        &self,
+        result: Result<
+            openraft::raft::ClientWriteResponse<TypeConfig>,
+            RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+        >,
+    ) -> Result<LogIndex, MembershipError> {
+        match result {
+            Ok(response) => Ok(LogIndex(response.log_id.index)),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                Err(MembershipError::NotLeader {
+                    leader: leader_of(to),
+                })
+            }
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                Err(MembershipError::Unknown {
+                    reason: "leadership was lost".to_owned(),
+                })
+            }
+            Err(RaftError::APIError(err)) => Err(MembershipError::Refused {
+                reason: err.to_string(),
+            }),
+            Err(RaftError::Fatal(_)) => Err(MembershipError::Unknown {
+                reason: self.stop_reason(),
+            }),
+        }
+    }
+
+    /// Hands leadership to `to`, or to the voter that is furthest. Returns when the other leads.
+    ///
+    /// # Errors
+    /// [`TransferError`]; after `Timeout` this node may lead on.
+    pub async fn transfer_leader(
+        &self,
+        to: Option<RaftNodeId>,
+    ) -> Result<RaftNodeId, TransferError> {
+        let mut metrics = self.0.core.metrics();
+        let target = {
+            let seen = metrics.borrow_and_update();
+            if !seen.state.is_leader() {
+                return Err(TransferError::NotLeader);
+            }
+            let matched = |id: &RaftNodeId| {
+                seen.replication
+                    .as_ref()
+                    .and_then(|by| by.get(id).copied().flatten())
+            };
+            let others = seen
+                .membership_config
+                .membership()
+                .voter_ids()
+                .filter(|id| *id != self.id());
+            match to {
+                None => others.max_by_key(matched),
+                Some(to) => { others }.find(|id| *id == to),
+            }
+            .ok_or(TransferError::NoTarget)?
+        };
+        let stopped = |this: &Self| TransferError::Stopped {
+            reason: this.stop_reason(),
+        };
+        self.0
+            .core
+            .trigger()
+            .transfer_leader(target)
+            .await
+            .map_err(|_| stopped(self))?;
+        let taken = async {
+            loop {
+                if metrics.borrow_and_update().current_leader == Some(target) {
+                    return Ok(target);
+                }
+                metrics.changed().await.map_err(|_| stopped(self))?;
+            }
+        };
+        self.0
+            .env
+            .timeout(self.0.lease * 2, taken)
+            .await
+            .unwrap_or(Err(TransferError::Timeout))
+    }
+
+    // --- snapshots --------------------------------------------------------------------------
+
+    /// Writes a snapshot of the present state and lets the log be cut behind it. Returns the index
+    /// it contains; `None` when nothing was applied yet or one with that index exists.
+    ///
+    /// # Errors
+    /// When it cannot be written; the node goes on and the older snapshots stay.
+    pub async fn trigger_snapshot(&self) -> std::io::Result<Option<LogIndex>> {
+        let _one_at_a_time = self.0.snapshotting.lock().await;
+        let stopped = |_| std::io::Error::other(self.stop_reason());
+        let view = self.0.core.with_state_machine(|applier: &mut Applier| {
+            Box::pin(std::future::ready(applier.view()))
+        });
+        let Some((meta, mut source)) = view.await.map_err(stopped)? else {
+            return Ok(None);
+        };
+        let current = self.0.snapshots.current();
+        if current.is_some_and(|current| current.header.meta.last_log_id >= meta.last_log_id) {
+            return Ok(None);
+        }
+        let index = meta.last_log_id.map(|id| LogIndex(id.index));
+        let store = self.0.snapshots.clone();
+        let data = if store.is_durable() {
+            let write = move || store.save(meta, source.as_mut());
+            let written = self.0.env.spawn_blocking("snapshot", write).await;
+            written.map_err(std::io::Error::other)??
+        } else {
+            store.install(SnapshotData::later(meta))?
+        };
+        let offered = self
+            .0
+            .core
+            .with_state_machine(move |applier: &mut Applier| {
+                applier.offer(data);
+                Box::pin(std::future::ready(()))
+            });
+        offered.await.map_err(stopped)?;
+        self.0.core.trigger().snapshot().await.map_err(stopped)?;
+        Ok(index)
+    }
+
+    async fn snapshot_when_due(&self) {
+        let due = self.0.config.snapshot;
+        loop {
+            let wait = due.interval + self.0.env.jitter(due.interval / 4);
+            tokio::select! {
+                biased;
+                () = self.0.tasks.stop().cancelled() => return,
+                () = self.0.env.sleep(wait) => {}
+            }
+            let behind = {
+                let metrics = self.0.core.metrics();
+                let seen = metrics.borrow_watched();
+                let snapshot = seen.snapshot.map_or(0, |id| id.index);
+                seen.last_applied
+                    .map_or(0, |id| id.index)
+                    .saturating_sub(snapshot)
+            };
+            if behind < due.threshold {
+                continue;
+            }
+            match self.trigger_snapshot().await {
+                Ok(Some(index)) => tracing::info!(index = index.0, "snapshot written"),
+                Ok(None) => {}
+                Err(err) => {
+                    tracing::warn!(%err, "snapshot could not be written, trying again later")
+                }
+            }
+        }
+    }
+
+    // --- peers ------------------------------------------------------------------------------
+
+    /// Answers a message that a [`Transport`] of a peer sent. Malformed ones get an answer too.
+    pub async fn handle(&self, request: Bytes) -> Bytes {
+        let core = &self.0.core;
+        let answer = match Request::decode(request) {
+            Err(err) => Answer::Failed(err.to_string()),
+            Ok(Request::Append(request)) => {
+                self.0
+                    .heard_ns
+                    .store(self.0.env.mono().0.max(1), Ordering::Relaxed);
+                core.append_entries(request)
+                    .await
+                    .map_or_else(failed, Answer::Append)
+            }
+            Ok(Request::Vote(request)) => {
+                core.vote(request).await.map_or_else(failed, Answer::Vote)
+            }
+            Ok(Request::PreVote(request)) => core
+                .pre_vote(request)
+                .await
+                .map_or_else(failed, Answer::Vote),
+            Ok(Request::Transfer(request)) => core
+                .handle_transfer_leader(request)
+                .await
+                .map_or_else(failed, Answer::Transfer),
+        };
+        answer.encode()
+    }
+
+    /// Receives a snapshot that a peer's [`Transport::send_snapshot`] sent: its header and the
+    /// bytes of its body.
+    pub async fn handle_snapshot(
+        &self,
+        header: Bytes,
+        body: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Bytes {
+        match self.receive_snapshot(header, body).await {
+            Ok(answer) => answer.encode(),
+            Err(err) => Answer::Failed(err.to_string()).encode(),
+        }
+    }
+
+    async fn receive_snapshot(
+        &self,
+        header: Bytes,
+        body: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> std::io::Result<Answer> {
+        let header = SnapshotHeader::decode(header)?;
+        let Some(vote) = header.vote else {
+            return Err(std::io::Error::other("a snapshot without a vote"));
+        };
+        self.0
+            .heard_ns
+            .store(self.0.env.mono().0.max(1), Ordering::Relaxed);
+        let mut sink = self.0.snapshots.sink(&header.meta)?;
+        let mut chunk = vec![0; 64 * 1024];
+        let mut left = header.state_len;
+        while left > 0 {
+            let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = body.read(&mut chunk[..want]).await;
+            let step = read.and_then(|count| match count {
+                0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                count => {
+                    std::io::Write::write_all(&mut sink, &chunk[..count]).map(|()| count as u64)
+                }
+            });
+            match step {
+                Ok(count) => left -= count,
+                Err(err) => {
+                    sink.abandon();
+                    return Err(err);
+                }
+            }
+        }
+        let meta = header.meta.clone();
+        let finish = move || sink.finish_received(&header);
+        let finished = self.0.env.spawn_blocking("snapshot", finish).await;
+        let data = finished.map_err(std::io::Error::other)??;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: data,
+        };
+        let installed = self.0.core.install_full_snapshot(vote, snapshot).await;
+        Ok(installed.map_or_else(failed, Answer::Snapshot))
+    }
+
+    // --- the end ----------------------------------------------------------------------------
+
+    /// Resolves when the core has stopped, with the reason. After a storage failure the process
+    /// should end: nothing is accepted any more.
+    pub async fn stopped(&self) -> String {
+        self.0.stopped.cancelled().await;
+        self.stop_reason()
+    }
+
+    fn stop_reason(&self) -> String {
+        if let Some(why) = self.0.log.failure() {
+            return why;
+        }
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        match &seen.running_state {
+            Err(err) => err.to_string(),
+            Ok(()) => "raft has stopped".to_owned(),
+        }
+    }
+
+    /// Stops the node; what was acknowledged is durable already. Idempotent.
+    pub async fn shutdown(&self) {
+        // The core goes first: its last writes still reach the log.
+        if let Err(err) = self.0.core.shutdown().await {
+            tracing::warn!(%err, "raft core did not end cleanly");
+        }
+        self.0.log.stop();
+        self.0.tasks.shutdown(Duration::from_secs(5)).await;
+    }
+}
+
+fn library_config(config: &RaftConfig) -> Result<Arc<Config>, OpenError> {
+    let (heartbeat_interval, election_timeout_min, election_timeout_max) = config.timing.library();
+    let library = Config {
+        cluster_name: "tribune".to_owned(),
+        heartbeat_interval,
+        election_timeout_min,
+        election_timeout_max,
+        // A snapshot may take its time; the transport has its own limits.
+        install_snapshot_timeout: 600_000,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: config.snapshot.trailing_logs,
+        replication_lag_threshold: config
+            .snapshot
+            .threshold
+            .saturating_add(config.snapshot.trailing_logs),
+        purge_batch_size: 256,
+        enable_pre_vote: Some(true),
+        // A restarted leader stands for election, so that every term has one leader that proved
+        // its log.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    let library = library.validate().map_err(|err| OpenError::Config {
+        what: err.to_string(),
+    })?;
+    Ok(Arc::new(library))
+}
+
+fn is_only_voter(membership: &Membership, id: RaftNodeId) -> bool {
+    let mut voters = membership.voter_ids();
+    voters.next() == Some(id) && voters.next().is_none()
+}
+
+fn leader_of(to: ForwardToLeader<TypeConfig>) -> Option<LeaderInfo> {
+    let addr = to.leader_node.map(|member| member.addr).unwrap_or_default();
+    to.leader_id.map(|id| LeaderInfo { id, addr })
+}
+
+fn unknown(reason: impl Into<String>) -> ProposeError {
+    ProposeError::Unknown {
+        reason: reason.into(),
+    }
+}
+
+fn failed(err: impl std::fmt::Display) -> Answer {
+    Answer::Failed(err.to_string())
+}
