@@ -1,7 +1,6 @@
 //! Tables: columns as wide as their widest cell, two blanks between.
 
-/// Lays rows out. Cells may hold anything; their width is counted in characters. The last column is not padded, and
-/// lines have no blanks at their end unless `keep_padding` asks for the padding of cells before empty last ones.
+/// Lays rows out. Cells may hold anything; their width is counted in characters. The last column is not padded.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width_of = |column: usize| {

@@ -3,7 +3,7 @@
 
 use std::{fs, io, io::Write as _, path::PathBuf};
 
-use crate::{commands, flags::Kind, help, host::Host};
+use crate::{commands, flags::Kind, host::Host};
 
 /// Candidates for the word under the cursor of `line`; `point` is the cursor, the line's end if absent.
 pub(crate) fn candidates(line: &str, point: Option<usize>) -> Vec<String> {
@@ -24,12 +24,9 @@ pub(crate) fn candidates(line: &str, point: Option<usize>) -> Vec<String> {
         let Some(command) = command else {
             return starting_with(&current, vec!["-version".to_owned(), "-help".to_owned()]);
         };
-        let own = if help::has_client_flags(command) {
-            command.all_flags()
-        } else {
-            command.all_flags()
-        };
-        own.map(|f| format!("-{}", f.name))
+        command
+            .all_flags()
+            .map(|f| format!("-{}", f.name))
             .chain(["-help".to_owned()])
             .collect()
     } else {

@@ -138,11 +138,7 @@ fn check(check: &CheckType) -> Value {
     out.text("Name", &check.name);
     out.text("Notes", &check.notes);
     out.text("Status", check.status.map_or("", |s| s.as_str()));
-    let args: Vec<Value> = check
-        .script_args
-        .iter()
-        .map(|a| word(a))
-        .collect();
+    let args: Vec<Value> = check.script_args.iter().map(|a| word(a)).collect();
     out.set("ScriptArgs", args, !check.script_args.is_empty());
     out.text("HTTP", &check.http);
     let header: Map<String, Value> = check

@@ -4,7 +4,7 @@
 
 use crate::{
     api_flags,
-    command::{Action, Api, Command},
+    command::{Action, Command},
     commands,
     flags::{Flag, FlagError},
 };
@@ -120,9 +120,4 @@ fn wrap(text: &mut String, paragraph: &str, indent: usize) {
         column += word.len();
     }
     text.push('\n');
-}
-
-/// Whether a command has client flags at all, for completion.
-pub(crate) fn has_client_flags(command: &Command) -> bool {
-    command.api != Api::None
 }

@@ -64,12 +64,12 @@ impl<'a> Host<'a> {
         let _ = writeln!(self.stdout, "{line}").and_then(|()| self.stdout.flush());
     }
 
-    /// Writes bytes to standard output.
-    pub(crate) fn out_bytes(&mut self, bytes: &[u8]) {
-        let _ = self
-            .stdout
+    /// Writes bytes to standard output; `false` when nobody reads it any more.
+    pub(crate) fn out_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stdout
             .write_all(bytes)
-            .and_then(|()| self.stdout.flush());
+            .and_then(|()| self.stdout.flush())
+            .is_ok()
     }
 
     /// Writes a line to standard error.

@@ -50,6 +50,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: FileProblem,
     },
+    /// A client certificate without its key, or the other way round.
+    #[error("both client cert and client key must be provided")]
+    HalfClientCert,
     /// The list of peers could not be had.
     #[error("Failed to retrieve raft configuration: {0}")]
     RaftConfiguration(#[source] Box<Error>),

@@ -132,11 +132,12 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Uses `session`, or makes one and keeps it alive.
+    /// Uses `session`, or makes one and keeps it alive. `behavior` is what its end does to its keys.
     pub(super) fn take(
         client: &Client,
         session: &str,
         name: &str,
+        behavior: &str,
         query: &QueryOptions,
     ) -> Result<Self, LockError> {
         if !session.is_empty() {
@@ -148,6 +149,7 @@ impl Lease {
         let wanted = SessionRequest {
             name: name.to_owned(),
             ttl: format_go(SESSION_TTL),
+            behavior: behavior.to_owned(),
             ..SessionRequest::default()
         };
         let id = client
@@ -191,6 +193,7 @@ impl Lock {
             client,
             &options.session,
             &options.session_name,
+            "release",
             &options.query,
         )?;
         match wait_for(client, &options, &lease.id, keep_trying) {

@@ -127,6 +127,8 @@ impl Semaphore {
             client,
             &options.session,
             &options.session_name,
+            // The contender's key shall not outlive the session.
+            "delete",
             &options.query,
         )?;
         let taken = enter(client, &options, &lease.id)

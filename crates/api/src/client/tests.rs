@@ -28,10 +28,7 @@ impl Server {
                     return;
                 };
                 let mut reader = BufReader::new(stream);
-                loop {
-                    let Some(text) = read_request(&mut reader) else {
-                        break;
-                    };
+                while let Some(text) = read_request(&mut reader) {
                     log.lock().unwrap().push(text);
                     let Some(answer) = answers.pop_front() else {
                         return;

@@ -61,11 +61,7 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<Arc<rustls::ClientConfig
                 .map_err(|e| content("client cert", cert, e.to_string()))?
         }
         (None, None) => builder.with_no_client_auth(),
-        (cert, key) => {
-            let path = cert.as_ref().or(key.as_ref()).cloned().unwrap_or_default();
-            let text = "Either both or none of client cert and key must be provided".to_owned();
-            return Err(content("client certificate", &path, text));
-        }
+        _ => return Err(Error::HalfClientCert),
     };
     Ok(Arc::new(config))
 }

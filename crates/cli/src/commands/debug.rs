@@ -164,11 +164,11 @@ fn debug(run: &mut Run<'_, '_>) -> Outcome {
     });
     fs::write(capture.dir.join("index.json"), gojson::pretty(&index, "\t"))?;
     if !archive {
-        run.out(format!("Saved debug directory: {output}"));
+        run.out(format!("    Saved debug directory: {output}"));
         return Ok(0);
     }
     match pack(&capture.dir, &shown).and_then(|()| fs::remove_dir_all(&capture.dir)) {
-        Ok(()) => run.out(format!("Saved debug archive: {shown}")),
+        Ok(()) => run.out(format!("    Saved debug archive: {shown}")),
         Err(e) => return fail(format!("Archive creation failed: {}", io_text(&e))),
     }
     Ok(0)

@@ -118,7 +118,7 @@ fn members(run: &mut Run<'_, '_>) -> Outcome {
                 "node" => "client",
                 _ => "unknown",
             };
-            let protocol = m.delegate_cur.to_string();
+            let protocol = tag(m, "vsn");
             let (dc, segment) = (tag(m, "dc"), tag(m, "segment"));
             rows.push(row([
                 &m.name,

@@ -71,7 +71,11 @@ fn monitor(run: &mut Run<'_, '_>) -> Outcome {
     }
     loop {
         match events.recv() {
-            Ok(Event::Bytes(bytes)) => run.host.out_bytes(&bytes),
+            Ok(Event::Bytes(bytes)) => {
+                if !run.host.out_bytes(&bytes) {
+                    return Ok(0);
+                }
+            }
             Ok(Event::Refused(why)) => return fail(format!("Error starting monitor: {why}")),
             Ok(Event::End) => {
                 run.err("");

@@ -159,14 +159,7 @@ fn deregister(run: &mut Run<'_, '_>) -> Outcome {
         (true, false) => vec![id],
         (false, true) => from_files(run)?
             .iter()
-            .map(|s| {
-                if s.id.is_empty() {
-                    &*s.name
-                } else {
-                    &*s.id
-                }
-                .to_owned()
-            })
+            .map(|s| if s.id.is_empty() { &*s.name } else { &*s.id }.to_owned())
             .collect(),
     };
     let client = run.client()?;
