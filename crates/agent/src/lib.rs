@@ -6,9 +6,13 @@ mod events;
 pub mod handle;
 pub mod info;
 mod local_state;
+pub mod logs;
 pub mod node_id;
 mod persist;
+mod rpc;
+pub mod start;
 mod sync;
+mod telemetry;
 mod tokens;
 mod watches;
 

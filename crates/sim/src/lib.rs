@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Simulation: the production server on virtual time, a simulated disk and one seed. For tests only.
+//!
+//! A *history* is several lives of one server on one disk. In each life clients write keys while the disk misbehaves; at
+//! a random moment the machine loses power; the next life starts from what the disk kept. The oracle knows what was
+//! acknowledged. A failing seed is printed with the command that replays it.
+//!
+//! The seed decides the disk, the faults, the workload and the moments of death; task order is tokio's.
+
+mod history;
+mod oracle;
+
+pub use history::{Report, run_history};
+pub use oracle::{Known, Lost};
+
+/// Number of seeds to run: `TRIBUNE_SEEDS`, or `default`.
+pub fn seeds(default: u64) -> u64 {
+    std::env::var("TRIBUNE_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(default)
+}
+
+/// The first seed to run: `TRIBUNE_SEED`, to replay one.
+pub fn first_seed() -> Option<u64> {
+    std::env::var("TRIBUNE_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+}

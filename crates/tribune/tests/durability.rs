@@ -26,9 +26,14 @@ struct Known {
 
 #[test]
 fn every_acknowledged_write_survives_sigkill_at_random_moments() {
-    let kills = std::env::var("TRIBUNE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let kills = std::env::var("TRIBUNE_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(KILLS);
     // Small snapshots often, so that kills also hit the writing of snapshots and the purging of the log.
-    let mut agent = Agent::server("raft_snapshot_threshold = 400\nraft_snapshot_interval = \"200ms\"\nraft_trailing_logs = 50");
+    let mut agent = Agent::server(
+        "raft_snapshot_threshold = 400\nraft_snapshot_interval = \"200ms\"\nraft_trailing_logs = 50",
+    );
     let known: Arc<Mutex<HashMap<String, Known>>> = Arc::default();
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
     let mut acked_total = 0;
@@ -40,7 +45,9 @@ fn every_acknowledged_write_survives_sigkill_at_random_moments() {
                 std::thread::spawn(move || write(writer, kill, addr, &known, &stop))
             })
             .collect();
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         // The random moment is the point of this test, so it is a sleep.
         std::thread::sleep(Duration::from_millis(5 + random % 150));
         agent.kill();
@@ -51,11 +58,20 @@ fn every_acknowledged_write_survives_sigkill_at_random_moments() {
         agent.start();
         check(&agent, &mut known.lock().expect("no writer runs"), kill);
     }
-    assert!(acked_total > kills * 10, "only {acked_total} writes were acknowledged, the test is too weak");
+    assert!(
+        acked_total > kills * 10,
+        "only {acked_total} writes were acknowledged, the test is too weak"
+    );
     println!("{kills} kills, {acked_total} acknowledged writes, none lost");
 }
 
-fn write(writer: usize, kill: u64, addr: SocketAddr, known: &Mutex<HashMap<String, Known>>, stop: &AtomicBool) -> u64 {
+fn write(
+    writer: usize,
+    kill: u64,
+    addr: SocketAddr,
+    known: &Mutex<HashMap<String, Known>>,
+    stop: &AtomicBool,
+) -> u64 {
     let mut acked = 0;
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -63,8 +79,19 @@ fn write(writer: usize, kill: u64, addr: SocketAddr, known: &Mutex<HashMap<Strin
         }
         let key = format!("w{writer}/{}", n % KEYS);
         let value = kill << 32 | n;
-        known.lock().expect("unpoisoned").entry(key.clone()).or_default().tried.push(value);
-        let answer = try_request(addr, "PUT", &format!("/v1/kv/{key}"), value.to_string().as_bytes());
+        known
+            .lock()
+            .expect("unpoisoned")
+            .entry(key.clone())
+            .or_default()
+            .tried
+            .push(value);
+        let answer = try_request(
+            addr,
+            "PUT",
+            &format!("/v1/kv/{key}"),
+            value.to_string().as_bytes(),
+        );
         match answer {
             Ok(answer) if answer.status == 200 && answer.text().trim() == "true" => {
                 acked += 1;
@@ -85,7 +112,8 @@ fn check(agent: &Agent, known: &mut HashMap<String, Known>, kill: u64) {
     for (key, known) in known.iter_mut() {
         let answer = agent.get(&format!("/v1/kv/{key}?raw&consistent"));
         let found = (answer.status == 200).then(|| answer.text().parse::<u64>().expect("a number"));
-        let allowed = found == known.acked || found.is_some_and(|value| known.tried.contains(&value));
+        let allowed =
+            found == known.acked || found.is_some_and(|value| known.tried.contains(&value));
         assert!(
             allowed,
             "after kill {kill}: {key} holds {found:?}, acknowledged {:?}, tried later {:?}\n{}",
@@ -94,6 +122,9 @@ fn check(agent: &Agent, known: &mut HashMap<String, Known>, kill: u64) {
             agent.log()
         );
         // What was found is now as good as acknowledged.
-        *known = Known { acked: found, tried: Vec::new() };
+        *known = Known {
+            acked: found,
+            tried: Vec::new(),
+        };
     }
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use crate::cluster::Cluster;
 use crate::info::Identity;
 use crate::local_state::LocalAgent;
+use crate::logs::Logs;
+use crate::telemetry::Telemetry;
 
 pub use cluster::{SnapshotRestore, SnapshotSave};
 pub use local::{CheckUpdate, LocalError, MetricsFormat, MonitorOptions};
@@ -29,4 +31,10 @@ pub(crate) struct Inner {
     pub(crate) local: Arc<LocalAgent>,
     /// The way to the servers.
     pub(crate) cluster: Arc<Cluster>,
+    /// Metrics of this process.
+    pub(crate) telemetry: Telemetry,
+    /// Its log pipeline.
+    pub(crate) logs: Logs,
+    /// Tribune's own version and build.
+    pub(crate) revision: String,
 }

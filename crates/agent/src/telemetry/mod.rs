@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tribune_config::{Config, TelemetryConfig};
+use tribune_config::Config;
+use tribune_config::config::TelemetryConfig;
 use tribune_rt::{Env, TaskGroup};
 
 use crate::handle::MetricsFormat;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tracing::debug;
-use tribune_config::TelemetryConfig;
+use tribune_config::config::TelemetryConfig;
 use tribune_rt::Env;
 use tribune_rt::net::{BindOptions, TcpStream, UdpSocket};
 

@@ -38,17 +38,25 @@ impl Response {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn index(&self) -> u64 {
-        self.header("X-Consul-Index").and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.header("X-Consul-Index")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 }
 
 /// A port nobody listens on right now.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port()).expect("a free port")
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .map(|a| a.port())
+        .expect("a free port")
 }
 
 impl Agent {
@@ -76,7 +84,13 @@ impl Agent {
             dir.path().join("agent.hcl").to_string_lossy().into_owned(),
         ];
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Agent { child: None, dir, http: at(http), dns: at(dns), args }
+        Agent {
+            child: None,
+            dir,
+            http: at(http),
+            dns: at(dns),
+            args,
+        }
     }
 
     /// The binary under test.
@@ -126,9 +140,15 @@ impl Agent {
         let child = self.child.as_mut().expect("running");
         wait_until(&what, || {
             ended = child.try_wait().expect("the child can be asked");
-            ended.is_some() || try_request(http, "GET", "/v1/status/leader", &[]).is_ok_and(|r| r.text().len() > 2)
+            ended.is_some()
+                || try_request(http, "GET", "/v1/status/leader", &[])
+                    .is_ok_and(|r| r.text().len() > 2)
         });
-        assert!(ended.is_none(), "the agent ended with {ended:?}:\n{}", self.log());
+        assert!(
+            ended.is_none(),
+            "the agent ended with {ended:?}:\n{}",
+            self.log()
+        );
     }
 
     pub fn log(&self) -> String {
@@ -146,14 +166,20 @@ impl Agent {
     /// Sends a signal and waits for the end. The exit code, if it ended by itself.
     pub fn signal(&mut self, signal: &str) -> Option<i32> {
         let mut child = self.child.take().expect("running");
-        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .expect("kill runs");
         assert!(sent.success());
-        wait_until("the process to end", || child.try_wait().expect("the child can be asked").is_some());
+        wait_until("the process to end", || {
+            child.try_wait().expect("the child can be asked").is_some()
+        });
         child.wait().expect("ended").code()
     }
 
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        try_request(self.http, method, path, body).unwrap_or_else(|err| panic!("{method} {path}: {err}\n{}", self.log()))
+        try_request(self.http, method, path, body)
+            .unwrap_or_else(|err| panic!("{method} {path}: {err}\n{}", self.log()))
     }
 
     pub fn get(&self, path: &str) -> Response {
@@ -192,13 +218,19 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// One request on a connection of its own.
-pub fn try_request(addr: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<Response> {
+pub fn try_request(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> std::io::Result<Response> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let answer = exchange(addr, &[head.as_bytes(), body].concat())?;
-    parse(&answer).ok_or_else(|| std::io::Error::other(format!("no HTTP answer in {} bytes", answer.len())))
+    parse(&answer)
+        .ok_or_else(|| std::io::Error::other(format!("no HTTP answer in {} bytes", answer.len())))
 }
 
 /// Sends raw bytes and reads until the other side closes.
@@ -216,12 +248,24 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     let head = std::str::from_utf8(&bytes[..split]).ok()?;
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    let chunked = headers.iter().any(|(k, v)| k.eq_ignore_ascii_case("transfer-encoding") && v == "chunked");
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|l| l.split_once(": "))
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+    let chunked = headers
+        .iter()
+        .any(|(k, v)| k.eq_ignore_ascii_case("transfer-encoding") && v == "chunked");
     let rest = &bytes[split + 4..];
-    let body = if chunked { dechunk(rest)? } else { rest.to_vec() };
-    Some(Response { status, headers, body })
+    let body = if chunked {
+        dechunk(rest)?
+    } else {
+        rest.to_vec()
+    };
+    Some(Response {
+        status,
+        headers,
+        body,
+    })
 }
 
 fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {

@@ -1,0 +1,216 @@
+//! Starting and ending an agent: who is made from what, in which order.
+//!
+//! Start: node identity, server (log, state), local half, server port, tasks. End: intake stops first, then the local
+//! half, then the server and its log. The fronts belong to the binary, which has their addresses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+use tribune_config::Config;
+use tribune_net::NetOptions;
+use tribune_raft::{SnapshotConfig, Timing};
+use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_server::{Authorizer, Server, ServerOptions};
+use tribune_types::autopilot::AutopilotConfig;
+use tribune_types::text::text;
+
+use crate::cluster::Cluster;
+use crate::handle::{Handle, Inner};
+use crate::info::{COMPATIBLE_VERSION, Identity};
+use crate::local_state::{LocalAgent, LocalParts, ProcessRequest};
+use crate::logs::Logs;
+use crate::node_id::{NodeIdError, node_id};
+use crate::rpc::RpcServer;
+use crate::telemetry::Telemetry;
+
+/// Largest message accepted on the server port: a transaction of the largest allowed size, with room.
+const RPC_MESSAGE_MAX: usize = 4 << 20;
+/// How long tasks may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What an agent is made from, besides its [`Env`].
+pub struct Parts {
+    /// Validated settings.
+    pub config: Config,
+    /// Reads the settings again. Blocks; runs on a worker thread. The error is the text to show.
+    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+    /// Applies what belongs to the fronts and the log after a reload.
+    pub applied: Box<dyn Fn(&Arc<Config>) + Send + Sync>,
+    /// The log pipeline.
+    pub logs: Logs,
+    /// Host name, for metrics.
+    pub host: String,
+    /// Tribune's own version and build.
+    pub revision: String,
+}
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No identity.
+    #[error(transparent)]
+    NodeId(#[from] NodeIdError),
+    /// The data folder cannot be used.
+    #[error("failed to create data directory {path:?}")]
+    DataDir {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The server does not start.
+    #[error("Failed to start Consul server: {0}")]
+    Server(#[source] tribune_server::StartError),
+    /// The server port cannot be bound.
+    #[error("Failed to start Consul server: Failed to start RPC layer: listen tcp {addr}")]
+    RpcPort {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A configured service or check is wrong, or its folder cannot be used.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// Why an agent ends by itself.
+#[derive(Debug)]
+pub enum Ending {
+    /// A request over the API: leave gracefully, then answer through the sender.
+    Leave(oneshot::Sender<Result<(), String>>),
+    /// Storage failed; going on would be dishonest.
+    Failed(String),
+}
+
+/// A running agent without fronts.
+pub struct Agent {
+    env: Env,
+    handle: Handle,
+    server: Server,
+    tasks: TaskGroup,
+    process: mpsc::Receiver<ProcessRequest>,
+}
+
+impl Agent {
+    /// Starts the agent's own parts. Fronts are given [`Agent::handle`] afterwards.
+    ///
+    /// # Errors
+    /// What cannot be used or bound; nothing runs then.
+    pub async fn start(env: &Env, parts: Parts) -> Result<Agent, StartError> {
+        let Parts { config, reload, applied, logs, host, revision } = parts;
+        let telemetry = Telemetry::install(env, &config, &host);
+        let data_dir = config.data_dir.clone();
+        if let Some(dir) = &data_dir {
+            env.disk()
+                .create_dir_all(dir)
+                .map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
+        }
+        let id = node_id(env, config.node.id, config.node.disable_host_id, data_dir.as_deref())?;
+        let identity = Identity {
+            node: text(&config.node.name),
+            id,
+            datacenter: text(&config.datacenter),
+            server: config.server.enabled,
+        };
+        let stop = CancellationToken::new();
+        let server = Server::start(env, server_options(&config, &identity), Authorizer::allow_all(), &stop)
+            .await
+            .map_err(StartError::Server)?;
+        let (process_tx, process) = mpsc::channel(4);
+        let parts = LocalParts { reload, applied, process: process_tx };
+        let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
+            .map_err(|err| StartError::Local(err.to_string()))?;
+        let tasks = env.group(&stop);
+        telemetry.spawn(&tasks, &config.telemetry);
+        let inner =
+            Inner { identity, local, cluster: Arc::new(Cluster::own(server.clone())), telemetry, logs, revision };
+        let handle = Handle { inner: Arc::new(inner) };
+        let rpc = NetOptions {
+            addr: config.addrs.rpc_bind,
+            handshake_timeout: config.limits.rpc_handshake_timeout,
+            conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
+            message_max: RPC_MESSAGE_MAX,
+        };
+        let addr = rpc.addr;
+        tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
+            .map_err(|source| StartError::RpcPort { addr, source })?;
+        handle.inner.local.spawn_tasks(&handle, &tasks);
+        Ok(Agent { env: env.clone(), handle, server, tasks, process })
+    }
+
+    /// The handle for fronts.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits until the agent wants to end by itself. Cancel safe.
+    pub async fn ending(&mut self) -> Ending {
+        tokio::select! {
+            biased;
+            request = self.process.recv() => match request {
+                Some(ProcessRequest::Leave(answer)) => Ending::Leave(answer),
+                None => Ending::Failed("the agent's tasks ended".to_owned()),
+            },
+            reason = self.server.failed() => {
+                error!(%reason, "storage failed, the agent ends");
+                Ending::Failed(reason)
+            }
+        }
+    }
+
+    /// Leaves the cluster gracefully: a server among others hands over and waits. Alone there is nothing to hand over.
+    pub async fn leave(&self) {
+        let peers = self.server.status_peers().len();
+        if peers > 1 {
+            self.env.sleep(self.handle.config().performance.leave_drain_time).await;
+        }
+    }
+
+    /// Stops tasks and the log. What was acknowledged is on disk.
+    pub async fn shutdown(self) {
+        if !self.tasks.shutdown(STOP_DEADLINE).await {
+            warn!("some tasks did not end in time");
+        }
+        if !self.server.shutdown(STOP_DEADLINE).await {
+            warn!("some tasks of the server did not end in time");
+        }
+    }
+}
+
+fn server_options(config: &Config, identity: &Identity) -> ServerOptions {
+    ServerOptions {
+        node: identity.node.clone(),
+        id: identity.id,
+        datacenter: identity.datacenter.clone(),
+        advertise: config.addrs.rpc_advertise.ip(),
+        rpc_port: config.addrs.rpc_advertise.port(),
+        data_dir: config.data_dir.clone().filter(|_| !config.dev_mode),
+        // A development agent is a cluster of its own.
+        bootstrap: config.server.bootstrap || config.dev_mode,
+        version: text(COMPATIBLE_VERSION),
+        default_query_time: config.http.default_query_time,
+        max_query_time: config.http.max_query_time,
+        rpc_hold_timeout: config.performance.rpc_hold_timeout,
+        session_ttl_min: config.server.session_ttl_min,
+        coordinate_period: config.coordinate.update_period,
+        health_interval: config.server.health_interval,
+        disable_coordinates: config.coordinate.disabled,
+        autopilot: AutopilotConfig {
+            cleanup_dead_servers: config.autopilot.cleanup_dead_servers,
+            last_contact_threshold: config.autopilot.last_contact_threshold,
+            max_trailing_logs: config.autopilot.max_trailing_logs,
+            min_quorum: config.autopilot.min_quorum,
+            server_stabilization_time: config.autopilot.server_stabilization_time,
+            ..AutopilotConfig::default()
+        },
+        timing: Timing { heartbeat: config.raft.heartbeat_timeout, election: config.raft.election_timeout },
+        snapshot: SnapshotConfig {
+            threshold: config.raft.snapshot_threshold,
+            interval: config.raft.snapshot_interval,
+            trailing_logs: config.raft.trailing_logs,
+        },
+    }
+}

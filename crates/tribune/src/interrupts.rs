@@ -1,0 +1,29 @@
+//! Interrupts for commands that clean up before they end (`lock`, `monitor`).
+
+use std::sync::mpsc::{Receiver, channel};
+
+use tribune_rt::signals::{Signal, Signals};
+use tribune_rt::{Env, RealConfig};
+
+/// Starts to catch SIGINT and SIGTERM. If that is not possible they keep their usual effect.
+pub(crate) fn catch() -> Receiver<()> {
+    let (tx, rx) = channel();
+    std::thread::spawn(move || {
+        let Ok(env) = Env::real(RealConfig {
+            front_workers: Some(1),
+        }) else {
+            return;
+        };
+        env.block_on(async {
+            let Ok(mut signals) = Signals::new() else {
+                return;
+            };
+            loop {
+                if signals.recv().await != Signal::Hangup && tx.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+    rx
+}
