@@ -1,0 +1,35 @@
+//! Handlers by area. Each reads its parameters and gives one step: a call on the agent's handle and a renderer.
+
+pub(crate) mod agent;
+pub(crate) mod catalog;
+pub(crate) mod coordinate;
+pub(crate) mod debug;
+pub(crate) mod event;
+pub(crate) mod health;
+pub(crate) mod internal;
+pub(crate) mod kv;
+pub(crate) mod later;
+pub(crate) mod local_health;
+pub(crate) mod operator;
+pub(crate) mod registration;
+pub(crate) mod session;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod txn;
+
+use tribune_agent::handle::LocalError;
+use tribune_api::errors::ApiError;
+
+/// The answer to a failed local request.
+fn local(error: LocalError) -> ApiError {
+    match error {
+        LocalError::Invalid(text) => ApiError::bad(text),
+        LocalError::NotFound(text) => ApiError::not_found(text),
+        LocalError::Rpc(error) => error.into(),
+    }
+}
+
+/// A reply to a write that does not belong to it: the two sides disagree about the interface.
+fn mismatched() -> ApiError {
+    ApiError::new(500, "the servers gave an answer of another kind")
+}

@@ -1,0 +1,241 @@
+//! Queries: run one, at once if possible, and turn its reply into an answer.
+//!
+//! Equal queries share one reply and the bytes rendered from it; this is where the sharing happens.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use tribune_agent::{Answer, Form};
+use tribune_api::errors::ApiError;
+use tribune_api::render::{self, Addresses, View};
+use tribune_types::caller::Caller;
+use tribune_types::id::Index;
+use tribune_types::query::{Query, QueryMeta, ReadOptions, Reply};
+
+use crate::body::Body;
+use crate::cx::Cx;
+use crate::gzip;
+use crate::request::Req;
+use crate::response::{self, Response};
+use crate::step::{Outcome, Planned, Step, Work};
+
+/// A query and what to make of its reply.
+pub(crate) struct ReadPlan {
+    query: Query,
+    options: ReadOptions,
+    caller: Caller,
+    finish: Finish,
+}
+
+/// What to make of a reply.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    shape: Shape,
+    pretty: bool,
+    gzip: bool,
+    addresses: Addresses,
+    /// `?cached` was asked for and is allowed.
+    cached: bool,
+    headers: Headers,
+}
+
+/// Which form the answer takes.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Shape {
+    /// JSON, kept with the reply. Only for the one form that belongs to the query.
+    Json,
+    /// JSON of another form of the same reply, rendered each time.
+    Other(View),
+    /// JSON, or 404 if the reply is empty.
+    Found(View),
+    /// The value of a key, or 404.
+    RawValue,
+    /// Key names; 404 if there are none unless the prefix is empty.
+    Keys {
+        /// The prefix is empty.
+        all: bool,
+    },
+}
+
+/// Which headers an answer carries.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Headers {
+    /// None about the query.
+    None,
+    /// Index, leader, age; not on errors.
+    Success,
+    /// Index, leader, age; on errors too.
+    Always,
+    /// As `Always`, and the guarantee in effect.
+    Consistency,
+}
+
+impl ReadPlan {
+    /// A query with the request's caller and rendering.
+    pub(crate) fn new(
+        cx: &Cx,
+        req: &Req<'_>,
+        query: Query,
+        options: ReadOptions,
+        shape: Shape,
+        headers: Headers,
+    ) -> ReadPlan {
+        let remote = cx.options.translate_wan_addrs && options.datacenter.is_some();
+        let finish = Finish {
+            shape,
+            pretty: req.pretty,
+            gzip: req.gzip,
+            addresses: if remote {
+                Addresses::Wan
+            } else {
+                Addresses::Lan
+            },
+            cached: false,
+            headers,
+        };
+        ReadPlan {
+            query,
+            options,
+            caller: req.caller.clone(),
+            finish,
+        }
+    }
+
+    /// The plan as a step.
+    pub(crate) fn step(self) -> Planned {
+        Ok(Step::Read(Box::new(self)))
+    }
+
+    /// The endpoint may be served from the agent's cache: says so when the client asked.
+    pub(crate) fn cacheable(mut self, cx: &Cx, req: &Req<'_>) -> ReadPlan {
+        self.finish.cached = cx.options.use_cache && req.params.has("cached");
+        self
+    }
+
+    /// Runs the query: either the outcome, or the work that will give it.
+    pub(crate) fn run(self, cx: &Arc<Cx>) -> Result<Outcome, Work> {
+        if self.options.min_index.0 == 0
+            && let Some(done) = cx.handle.read_now(&self.caller, &self.query, &self.options)
+        {
+            return Ok(Ok(self.finish.outcome(done.map_err(ApiError::from))));
+        }
+        let cx = Arc::clone(cx);
+        let ReadPlan {
+            query,
+            options,
+            caller,
+            finish,
+        } = self;
+        Err(Box::pin(async move {
+            let done = cx.handle.read(&caller, query, &options).await;
+            Ok(finish.outcome(done.map_err(ApiError::from)))
+        }))
+    }
+}
+
+impl Finish {
+    fn outcome(self, done: Result<Answer, ApiError>) -> Response {
+        match done {
+            Ok(answer) => self.answer(&answer),
+            Err(error) => {
+                let mut response = response::error(error);
+                if matches!(self.headers, Headers::Always | Headers::Consistency) {
+                    response::set_meta(
+                        &mut response,
+                        &QueryMeta {
+                            index: Index(1),
+                            ..QueryMeta::default()
+                        },
+                    );
+                }
+                response
+            }
+        }
+    }
+
+    fn answer(self, answer: &Answer) -> Response {
+        let reply = answer.reply();
+        let mut response = match self.shape {
+            Shape::Json => self.shared(answer),
+            Shape::Other(view) => {
+                response::json(render::reply(reply, view, self.addresses), self.pretty)
+            }
+            Shape::Found(_) | Shape::RawValue | Shape::Keys { all: false } if is_empty(reply) => {
+                response::status(StatusCode::NOT_FOUND)
+            }
+            Shape::Found(View::Plain) | Shape::Keys { .. } => self.shared(answer),
+            Shape::Found(view) => {
+                response::json(render::reply(reply, view, self.addresses), self.pretty)
+            }
+            Shape::RawValue => raw_value(reply),
+        };
+        match self.headers {
+            Headers::None => {}
+            Headers::Success | Headers::Always => response::set_meta(&mut response, &answer.meta),
+            Headers::Consistency => {
+                response::set_meta(&mut response, &answer.meta);
+                response::set_consistency(&mut response, &answer.meta);
+            }
+        }
+        if self.cached {
+            response
+                .headers_mut()
+                .insert(response::CACHE, HeaderValue::from_static("MISS"));
+        }
+        response
+    }
+
+    /// The bytes that all requests with this reply share.
+    fn shared(self, answer: &Answer) -> Response {
+        let addresses = self.addresses;
+        let shared = &answer.shared;
+        let plain = |reply: &Reply| Bytes::from(render::reply(reply, View::Plain, addresses));
+        let compact = || shared.rendered(Form::Json, plain);
+        let pretty = || shared.rendered(Form::Pretty, |_| Bytes::from(render::pretty(&compact())));
+        let bytes = match (self.pretty, self.gzip) {
+            (false, false) => compact(),
+            (true, false) => pretty(),
+            (false, true) => shared.rendered(Form::JsonGzip, |_| gzip::compress(&compact())),
+            (true, true) => shared.rendered(Form::PrettyGzip, |_| gzip::compress(&pretty())),
+        };
+        let mut response = response::json_bytes(bytes);
+        if self.gzip {
+            response::mark_gzip(&mut response);
+        }
+        response
+    }
+}
+
+fn is_empty(reply: &Reply) -> bool {
+    match reply {
+        Reply::Kv(entries) => entries.is_empty(),
+        Reply::Keys(keys) => keys.is_empty(),
+        Reply::NodeDump(dumps) => dumps.is_empty(),
+        Reply::Coordinates(entries) => entries.is_empty(),
+        Reply::Autopilot(config) => config.is_none(),
+        _ => false,
+    }
+}
+
+fn raw_value(reply: &Reply) -> Response {
+    let value = match reply {
+        Reply::Kv(entries) => entries
+            .first()
+            .map(|entry| Bytes::copy_from_slice(&entry.value)),
+        _ => None,
+    };
+    let mut response = Response::new(Body::whole(value.unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        HeaderName::from_static("content-security-policy"),
+        HeaderValue::from_static("sandbox"),
+    );
+    response
+}
