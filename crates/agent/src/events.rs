@@ -135,7 +135,7 @@ fn body_size(event: &UserEvent) -> usize {
 
 /// Size of the gossip message around it: type, then a map of time, name, payload and a flag.
 fn message_size(name: usize, body: usize) -> usize {
-    (1 + 6) + (5 + raw_size(name)) + (8 + raw_size(body)) + (3 + 1)
+    (1 + 1 + 6) + (5 + raw_size(name)) + (8 + raw_size(body)) + (3 + 1)
 }
 
 fn raw_size(len: usize) -> usize {

@@ -491,3 +491,6 @@ fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member>
         delegate: [2, 5, 4],
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,14 +297,17 @@ pub(crate) fn decode_service(bytes: &[u8]) -> Result<(Service, Text), FormatErro
     if bytes.is_empty() {
         return Err(FormatError::Empty);
     }
-    let file: ServiceFile = serde_json::from_slice(bytes)?;
-    let (json, token) = match file.service {
-        Some(json) => (json, file.token),
-        None => (serde_json::from_slice(bytes)?, String::new()),
+    // In the older form `Service` is the name of the service.
+    let file: ServiceFile = match serde_json::from_slice(bytes) {
+        Ok(file) => file,
+        Err(err) => match serde_json::from_slice(bytes) {
+            Ok(bare) => ServiceFile { service: Some(bare), ..ServiceFile::default() },
+            Err(_) => return Err(err.into()),
+        },
     };
-    let mut service = service_of(json)?;
+    let mut service = service_of(file.service.unwrap_or_default())?;
     service.locally_registered_as_sidecar = file.locally_registered_as_sidecar;
-    Ok((service, text(&token)))
+    Ok((service, text(&file.token)))
 }
 
 /// The file of a check.

@@ -21,7 +21,7 @@ use tribune_types::text::Text;
 use tribune_types::time::Wall;
 
 pub(crate) use format::{encode_check, encode_service, encode_state};
-pub(crate) use store::{FileOp, Store, StoreError, Ticket};
+pub(crate) use store::{FileOp, Store, Ticket};
 
 /// Where the files are.
 #[derive(Debug, Clone)]
