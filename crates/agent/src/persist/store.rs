@@ -18,6 +18,8 @@ use tribune_rt::{CancellationToken, Disk, Env, OpenOptions};
 
 /// Permission bits of files with registrations: they hold tokens.
 const FILE_MODE: u32 = 0o600;
+/// Files from which on one sync of the whole file system replaces one per file.
+const TOGETHER_MIN: usize = 4;
 /// Submissions written together at most.
 const BATCH_MAX: usize = 512;
 
@@ -126,21 +128,50 @@ impl Store {
 }
 
 /// Carries out the last operation on each path. Gives what failed.
+///
+/// Temporary files are written first and made durable together, then they take their names, then the names are made
+/// durable. Many files are cheaper to sync with the whole file system than one by one.
 fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf, StoreError> {
     let mut last: BTreeMap<&Path, &FileOp> = BTreeMap::new();
     for op in batch.iter().flat_map(|submission| &submission.ops) {
         last.insert(op.path(), op);
     }
     let mut failed = BTreeMap::new();
+    let writes = last.values().filter(|op| matches!(op, FileOp::Write(..))).count();
+    let together = writes >= TOGETHER_MIN;
+    let mut written: Vec<(&Path, PathBuf)> = Vec::with_capacity(writes);
     let mut folders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
     for (number, (path, op)) in last.iter().enumerate() {
-        match one(disk, random.wrapping_add(number as u64), op) {
-            Ok(changed) => {
-                if let Some(parent) = path.parent().filter(|_| changed) {
-                    folders.entry(parent).or_default().push(path);
+        match op {
+            FileOp::Write(_, bytes) => {
+                let temp = temporary(path, random.wrapping_add(number as u64));
+                match write_temporary(disk, &temp, bytes, !together) {
+                    Ok(()) => written.push((path, temp)),
+                    Err(err) => fail(&mut failed, path, &err),
                 }
             }
-            Err(err) => fail(&mut failed, path, &err),
+            FileOp::Remove(_) => match disk.remove_file(path) {
+                Ok(()) => changed(&mut folders, path),
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => fail(&mut failed, path, &err),
+            },
+        }
+    }
+    if let (true, Some(folder)) = (together, written.first().and_then(|(path, _)| path.parent())) {
+        if let Err(err) = disk.sync_file_system(folder) {
+            for (path, temp) in written.drain(..) {
+                let _ = disk.remove_file(&temp);
+                fail(&mut failed, path, &err);
+            }
+        }
+    }
+    for (path, temp) in written {
+        match disk.rename(&temp, path) {
+            Ok(()) => changed(&mut folders, path),
+            Err(err) => {
+                let _ = disk.remove_file(&temp);
+                fail(&mut failed, path, &err);
+            }
         }
     }
     for (folder, paths) in folders {
@@ -151,32 +182,27 @@ fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf
     failed
 }
 
-/// True if the folder changed.
-fn one(disk: &Disk, random: u64, op: &FileOp) -> io::Result<bool> {
-    match op {
-        FileOp::Remove(path) => match disk.remove_file(path) {
-            Ok(()) => Ok(true),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(err) => Err(err),
-        },
-        FileOp::Write(path, bytes) => {
-            let mut temp = path.as_os_str().to_owned();
-            temp.push(format!("-{random:016x}.tmp"));
-            let temp = PathBuf::from(temp);
-            let options =
-                OpenOptions { create: true, truncate: true, mode: FILE_MODE, ..OpenOptions::WRITE };
-            let write = || {
-                let file = disk.open(&temp, options)?;
-                file.write_all_at(bytes, 0)?;
-                file.sync_data()?;
-                drop(file);
-                disk.rename(&temp, path)
-            };
-            write().inspect_err(|_| {
-                let _ = disk.remove_file(&temp);
-            })?;
-            Ok(true)
-        }
+fn temporary(path: &Path, random: u64) -> PathBuf {
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(format!("-{random:016x}.tmp"));
+    PathBuf::from(temp)
+}
+
+fn write_temporary(disk: &Disk, temp: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let options = OpenOptions { create: true, truncate: true, mode: FILE_MODE, ..OpenOptions::WRITE };
+    let write = || {
+        let file = disk.open(temp, options)?;
+        file.write_all_at(bytes, 0)?;
+        if sync { file.sync_data() } else { Ok(()) }
+    };
+    write().inspect_err(|_| {
+        let _ = disk.remove_file(temp);
+    })
+}
+
+fn changed<'a>(folders: &mut BTreeMap<&'a Path, Vec<&'a Path>>, path: &'a Path) {
+    if let Some(parent) = path.parent() {
+        folders.entry(parent).or_default().push(path);
     }
 }
 

@@ -363,6 +363,26 @@ impl SimDisk {
         Ok(())
     }
 
+    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if !state.has_dir(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.sync_fault("sync of file system")?;
+        for inode in state.inodes.values_mut() {
+            for op in std::mem::take(&mut inode.pending) {
+                op.apply(&mut inode.durable);
+            }
+        }
+        for ops in std::mem::take(&mut state.pending_names).into_values() {
+            for op in ops {
+                apply_name(&mut state.durable, &op);
+            }
+        }
+        state.sync_count += 1;
+        Ok(())
+    }
+
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         if !state.current.contains_key(from) || !state.has_dir(&parent_of(to)) {

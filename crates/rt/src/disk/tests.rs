@@ -66,6 +66,26 @@ fn synced_bytes_and_names_survive_every_crash() {
 }
 
 #[test]
+fn a_synced_file_system_keeps_bytes_and_names_of_all_files() {
+    both(|disk, dir| {
+        for name in ["a", "b"] {
+            let file = disk.open(&dir.join(name), OpenOptions::CREATE_NEW).unwrap();
+            file.write_all_at(name.as_bytes(), 0).unwrap();
+        }
+        disk.sync_file_system(dir).unwrap();
+        assert!(disk.sync_file_system(&dir.join("none")).is_err());
+        assert_eq!(disk.read(&dir.join("b")).unwrap(), b"b");
+    });
+    let sim = SimDisk::new(1);
+    let (disk, dir) = (Disk::sim(sim.clone()), Path::new("/data"));
+    disk.create_dir_all(dir).unwrap();
+    disk.open(&dir.join("a"), OpenOptions::CREATE_NEW).unwrap().write_all_at(b"x", 0).unwrap();
+    disk.sync_file_system(dir).unwrap();
+    sim.crash();
+    assert_eq!(disk.read(&dir.join("a")).unwrap(), b"x");
+}
+
+#[test]
 fn unsynced_writes_are_lost_kept_and_torn_over_many_seeds() {
     let (mut lost, mut kept, mut torn, mut unnamed) = (0, 0, 0, 0);
     for seed in 0..400 {
