@@ -469,20 +469,17 @@ impl Raft {
         if self.is_initialized() {
             return Ok(false);
         }
-        let formed = match self.0.core.initialize(members).await {
-            Ok(()) => true,
-            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => false,
+        // The library lets the first node stand for election at once.
+        match self.0.core.initialize(members).await {
+            Ok(()) => Ok(true),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
             Err(RaftError::APIError(InitializeError::NotInMembers(_))) => {
-                return Err(BootstrapError::NotAMember);
+                Err(BootstrapError::NotAMember)
             }
-            Err(RaftError::Fatal(_)) => {
-                return Err(BootstrapError::Stopped {
-                    reason: self.stop_reason(),
-                });
-            }
-        };
-        self.elect_if_alone().await;
-        Ok(formed)
+            Err(RaftError::Fatal(_)) => Err(BootstrapError::Stopped {
+                reason: self.stop_reason(),
+            }),
+        }
     }
 
     /// True once there is a log: this node belongs to a cluster.
@@ -492,22 +489,15 @@ impl Raft {
 
     /// The only voter need not wait for an election timeout that nobody else observes.
     async fn elect_if_alone(&self) {
-        let alone = {
-            let metrics = self.0.core.server_metrics();
-            let seen = metrics.borrow_watched();
-            let mut voters = seen.membership_config.membership().voter_ids();
-            voters.next() == Some(self.id()) && voters.next().is_none()
-        };
-        // The metrics start out empty and are filled by the core's first turn, so the stored
-        // membership is asked too.
+        // The metrics start out empty and are filled by the core's first turn, so the core itself
+        // is asked.
         let stored = self
             .0
             .core
             .with_raft_state(|state| state.membership_state.effective().membership().clone());
-        let alone = alone
-            || stored
-                .await
-                .is_ok_and(|membership| is_only_voter(&membership, self.id()));
+        let alone = stored
+            .await
+            .is_ok_and(|membership| is_only_voter(&membership, self.id()));
         if alone {
             // An error means the core has stopped, which the watcher reports.
             let _ = self.0.core.trigger().elect(false).await;

@@ -29,15 +29,27 @@ fn real(test: impl AsyncFnOnce(Env)) {
 }
 
 async fn all_have(env: &Env, servers: &[Server], count: usize) {
-    until(env, "all servers to apply", || {
+    let have = || {
         servers
             .iter()
             .all(|server| server.seen.lock().len() == count)
-            .then_some(())
-    })
-    .await;
+    };
+    for _ in 0..1000 {
+        if have() {
+            break;
+        }
+        env.sleep(Duration::from_millis(10)).await;
+    }
     for server in servers {
-        assert_eq!(*server.seen.lock(), *servers[0].seen.lock());
+        assert_eq!(
+            server.seen.lock().len(),
+            count,
+            "{:#?}",
+            server.raft.metrics()
+        );
+        let here = server.seen.lock().clone();
+        let first = servers[0].seen.lock().clone();
+        assert_eq!(here, first);
     }
 }
 

@@ -329,7 +329,7 @@ fn a_node_on_a_faulty_disk_loses_nothing_it_acknowledged() {
     let count = std::env::var("TRIBUNE_SEEDS")
         .ok()
         .and_then(|count| count.parse().ok())
-        .unwrap_or(1000);
+        .unwrap_or(200);
     for seed in 0..count {
         let done = std::panic::catch_unwind(|| crash_lives(seed));
         assert!(
