@@ -7,7 +7,7 @@ pub fn go_quote(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);
     out.push('"');
     for c in s.chars() {
-        push(&mut out, c, '"');
+        push(&mut out, c, Some('"'));
     }
     out.push('"');
     out
@@ -20,17 +20,17 @@ pub(super) fn quote_byte(byte: u8) -> String {
         b'"' => "'\"'".to_owned(),
         _ => {
             let mut out = String::from("'");
-            push(&mut out, char::from(byte), '\0');
+            push(&mut out, char::from(byte), None);
             out.push('\'');
             out
         }
     }
 }
 
-fn push(out: &mut String, c: char, quote: char) {
+fn push(out: &mut String, c: char, quote: Option<char>) {
     match c {
         '\\' => out.push_str(r"\\"),
-        c if c == quote => {
+        c if Some(c) == quote => {
             out.push('\\');
             out.push(c);
         }
