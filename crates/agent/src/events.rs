@@ -103,11 +103,16 @@ pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
     if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
         return refuse("Cannot provide tag filter without service filter".to_owned());
     }
-    for (what, filter) in
-        [("node", &event.node_filter), ("service", &event.service_filter), ("tag", &event.tag_filter)]
-    {
+    for (what, filter) in [
+        ("node", &event.node_filter),
+        ("service", &event.service_filter),
+        ("tag", &event.tag_filter),
+    ] {
         if let Err(err) = Regex::new(filter) {
-            return refuse(format!("Invalid {what} filter: {}", regex_text(filter, &err)));
+            return refuse(format!(
+                "Invalid {what} filter: {}",
+                regex_text(filter, &err)
+            ));
         }
     }
     let inner = body_size(event);
@@ -119,7 +124,9 @@ pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
     } else {
         return Ok(());
     };
-    refuse(format!("1 error occurred:\n\t* error broadcasting event to segment \"\": {problem}\n\n"))
+    refuse(format!(
+        "1 error occurred:\n\t* error broadcasting event to segment \"\": {problem}\n\n"
+    ))
 }
 
 /// Size of the packed event: a map of short keys with raw values.
@@ -152,7 +159,10 @@ fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
     if event.service_filter.is_empty() {
         return true;
     }
-    let (Ok(service), Ok(tag)) = (Regex::new(&event.service_filter), Regex::new(&event.tag_filter)) else {
+    let (Ok(service), Ok(tag)) = (
+        Regex::new(&event.service_filter),
+        Regex::new(&event.tag_filter),
+    ) else {
         return false;
     };
     core.services().any(|entry| {
@@ -168,7 +178,10 @@ fn regex_text(filter: &str, err: &regex::Error) -> String {
         ("unclosed group", "missing closing )"),
         ("unopened group", "unexpected )"),
         ("unclosed character class", "missing closing ]"),
-        ("repetition operator missing expression", "missing argument to repetition operator"),
+        (
+            "repetition operator missing expression",
+            "missing argument to repetition operator",
+        ),
     ] {
         if shown.contains(ours) {
             return format!("error parsing regexp: {theirs}: `{filter}`");
@@ -185,7 +198,12 @@ mod tests {
     use super::*;
 
     fn event(name: &str, payload: usize) -> UserEvent {
-        UserEvent { name: text(name), payload: vec![b'x'; payload].into(), version: 1, ..UserEvent::default() }
+        UserEvent {
+            name: text(name),
+            payload: vec![b'x'; payload].into(),
+            version: 1,
+            ..UserEvent::default()
+        }
     }
 
     #[test]
@@ -204,15 +222,33 @@ mod tests {
             assert!(text.contains("after encoding"), "{text}");
         }
         let text = validate(&event("dep", 600)).unwrap_err().to_string();
-        assert!(text.contains("user event exceeds configured limit of 512 bytes before encoding"), "{text}");
+        assert!(
+            text.contains("user event exceeds configured limit of 512 bytes before encoding"),
+            "{text}"
+        );
     }
 
     #[test]
     fn wrong_filters_are_refused() {
         for (node, service, tag, want) in [
-            ("", "", "t", "Cannot provide tag filter without service filter"),
-            ("(", "", "", "Invalid node filter: error parsing regexp: missing closing ): `(`"),
-            ("", "[", "", "Invalid service filter: error parsing regexp: missing closing ]: `[`"),
+            (
+                "",
+                "",
+                "t",
+                "Cannot provide tag filter without service filter",
+            ),
+            (
+                "(",
+                "",
+                "",
+                "Invalid node filter: error parsing regexp: missing closing ): `(`",
+            ),
+            (
+                "",
+                "[",
+                "",
+                "Invalid service filter: error parsing regexp: missing closing ]: `[`",
+            ),
         ] {
             let event = UserEvent {
                 node_filter: text(node),
@@ -234,7 +270,10 @@ mod tests {
         for number in 0..300u64 {
             let mut id = [0; 16];
             id[8..].copy_from_slice(&(number + 2).to_be_bytes());
-            events.add(UserEvent { id: Uuid(id), ..event("dep", 1) });
+            events.add(UserEvent {
+                id: Uuid(id),
+                ..event("dep", 1)
+            });
         }
         waiter.await;
         let (list, index) = events.list();

@@ -29,7 +29,9 @@ use crate::Handle;
 use crate::checks::{Outcome, Scheduler, TlsFilesForChecks, TlsForChecks};
 use crate::events::Events;
 use crate::info::{COMPATIBLE_VERSION, Identity};
-use crate::persist::{self, FileOp, Paths, Store, Ticket, encode_check, encode_service, encode_state};
+use crate::persist::{
+    self, FileOp, Paths, Store, Ticket, encode_check, encode_service, encode_state,
+};
 use crate::sync::SyncSignals;
 use crate::tokens::Tokens;
 use crate::watches::Watches;
@@ -105,10 +107,12 @@ impl LocalAgent {
         let paths = data_dir.as_deref().map(Paths::new);
         if let Some(paths) = &paths {
             for folder in [paths.services(), paths.states()] {
-                env.disk().create_dir_all(&folder).map_err(|source| LocalStartError::Folder {
-                    path: folder.display().to_string(),
-                    source,
-                })?;
+                env.disk()
+                    .create_dir_all(&folder)
+                    .map_err(|source| LocalStartError::Folder {
+                        path: folder.display().to_string(),
+                        source,
+                    })?;
             }
         }
         let registry = Registry::new(options(&config, identity), node_info(&config, identity));
@@ -140,7 +144,10 @@ impl LocalAgent {
         if let Some(store) = &self.store {
             tasks.spawn("local-files", store.clone().run(stop.clone()));
         }
-        tasks.spawn("checks", Arc::clone(&self.scheduler).run(handle.clone(), stop.clone()));
+        tasks.spawn(
+            "checks",
+            Arc::clone(&self.scheduler).run(handle.clone(), stop.clone()),
+        );
         tasks.spawn("local-timers", Arc::clone(self).run_timers(stop.clone()));
         tasks.spawn("sync", crate::sync::run(handle.clone(), tasks.clone()));
         self.watches.replace(&self.config(), &self.tokens);
@@ -224,7 +231,11 @@ impl LocalAgent {
 
     fn carry_out(&self, core: &Registry, action: Action, ops: &mut Vec<FileOp>) {
         match action {
-            Action::StartProbe { id, generation, check_type } => self.scheduler.start(id, generation, check_type),
+            Action::StartProbe {
+                id,
+                generation,
+                check_type,
+            } => self.scheduler.start(id, generation, check_type),
             Action::StopProbe { id } => self.scheduler.stop(&id),
             Action::Reaped { service, check } => {
                 info!(%service, %check, "deregistered service that was critical for too long");
@@ -242,16 +253,27 @@ impl LocalAgent {
         Some(match action {
             Action::SaveService { id } => {
                 let entry = core.service(&id)?;
-                FileOp::Write(paths.service(&id), encode_service(&entry.service, &entry.token, entry.source))
+                FileOp::Write(
+                    paths.service(&id),
+                    encode_service(&entry.service, &entry.token, entry.source),
+                )
             }
             Action::SaveCheck { id } => {
                 let entry = core.check(&id)?;
-                let bytes = encode_check(&entry.check, entry.check_type.as_deref(), &entry.token, entry.source);
+                let bytes = encode_check(
+                    &entry.check,
+                    entry.check_type.as_deref(),
+                    &entry.token,
+                    entry.source,
+                );
                 FileOp::Write(paths.check(&id), bytes)
             }
             Action::SaveCheckState { id, ttl } => {
                 let expires = (self.env.wall() + ttl).unix_secs();
-                FileOp::Write(paths.state(&id), encode_state(&core.check(&id)?.check, expires))
+                FileOp::Write(
+                    paths.state(&id),
+                    encode_state(&core.check(&id)?.check, expires),
+                )
             }
             Action::ForgetService { id } => FileOp::Remove(paths.service(&id)),
             Action::ForgetCheck { id } => FileOp::Remove(paths.check(&id)),
@@ -264,7 +286,15 @@ impl LocalAgent {
     pub(crate) fn on_probe_result(&self, id: &Text, generation: u64, outcome: &Outcome) {
         let jitter = self.update_jitter();
         self.change(|core, now, _| {
-            core.on_result(now, id, generation, outcome.status, &outcome.output, outcome.thresholds, jitter);
+            core.on_result(
+                now,
+                id,
+                generation,
+                outcome.status,
+                &outcome.output,
+                outcome.thresholds,
+                jitter,
+            );
         });
     }
 
@@ -280,18 +310,29 @@ impl LocalAgent {
 
     /// Token of a check; empty if it has none of its own.
     pub(crate) fn check_token(&self, id: &str) -> Text {
-        self.look(|core| core.check(id).map(|entry| entry.token.clone()).unwrap_or_default())
+        self.look(|core| {
+            core.check(id)
+                .map(|entry| entry.token.clone())
+                .unwrap_or_default()
+        })
     }
 
     /// The caller for work on an item with this token; without one the agent's default token counts.
     pub(crate) fn caller_for(&self, token: &Text) -> Caller {
-        let token = if token.is_empty() { self.tokens.default_token() } else { Token::new(token.clone()) };
+        let token = if token.is_empty() {
+            self.tokens.default_token()
+        } else {
+            Token::new(token.clone())
+        };
         Caller { token, addr: None }
     }
 
     /// The caller for the agent's own work.
     pub(crate) fn own_caller(&self) -> Caller {
-        Caller { token: self.tokens.agent_token(), addr: None }
+        Caller {
+            token: self.tokens.agent_token(),
+            addr: None,
+        }
     }
 
     /// Members of a pool while gossip is not built: this agent alone.
@@ -300,7 +341,9 @@ impl LocalAgent {
         if wan && !config.server.enabled {
             return Vec::new();
         }
-        own_member(&config, &self.identity, wan).into_iter().collect()
+        own_member(&config, &self.identity, wan)
+            .into_iter()
+            .collect()
     }
 
     /// Reads the configuration again and applies what may change (config.md section 6). The text says what is wrong;
@@ -308,7 +351,9 @@ impl LocalAgent {
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), String> {
         let _one = self.reloading.lock().await;
         let local = Arc::clone(self);
-        let read = self.env.spawn_blocking("reload", move || (local.parts.reload)());
+        let read = self
+            .env
+            .spawn_blocking("reload", move || (local.parts.reload)());
         let new = Arc::new(read.join().await.map_err(|err| err.to_string())??);
         self.look_mut(Registry::pause);
         let result = self.apply_config(&new);
@@ -393,10 +438,10 @@ impl LocalAgent {
                 () = self.timers.notified() => {}
                 () = sleep => {
                     let (_, ticket) = self.change(|core, now, out| core.on_time(now, out));
-                    if let Some(ticket) = ticket {
-                        if let Err(err) = ticket.done().await {
-                            error!(%err, "change of local services not on disk");
-                        }
+                    if let Some(ticket) = ticket
+                        && let Err(err) = ticket.done().await
+                    {
+                        error!(%err, "change of local services not on disk");
                     }
                 }
             }
@@ -415,7 +460,10 @@ fn options(config: &Config, identity: &Identity) -> Options {
         update_interval: config.checks.update_interval,
         reap_interval: config.checks.reap_interval,
         deregister_interval_min: config.checks.deregister_interval_min,
-        sidecar_ports: (range.max > 0).then_some(PortRange { min: range.min, max: range.max }),
+        sidecar_ports: (range.max > 0).then_some(PortRange {
+            min: range.min,
+            max: range.max,
+        }),
     }
 }
 
@@ -425,7 +473,12 @@ fn node_info(config: &Config, identity: &Identity) -> NodeInfo {
         name: identity.node.clone(),
         address: text(&config.addrs.advertise_lan.to_string()),
         datacenter: identity.datacenter.clone(),
-        tagged_addresses: config.node.tagged_addresses.iter().map(|(k, v)| (text(k), text(v))).collect(),
+        tagged_addresses: config
+            .node
+            .tagged_addresses
+            .iter()
+            .map(|(k, v)| (text(k), text(v)))
+            .collect(),
         meta: node_meta(&config.reloadable.node_meta),
     }
 }
@@ -451,8 +504,11 @@ fn tls_for_checks(env: &Env, config: &Config) -> TlsForChecks {
 
 /// This agent as a member of a pool, with Consul's tags (rpc.md section 4).
 fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member> {
-    let gossip: SocketAddr =
-        if wan { config.addrs.serf_wan_advertise? } else { config.addrs.serf_lan_advertise };
+    let gossip: SocketAddr = if wan {
+        config.addrs.serf_wan_advertise?
+    } else {
+        config.addrs.serf_lan_advertise
+    };
     let mut tags: BTreeMap<&str, String> = BTreeMap::from([
         ("dc", identity.datacenter.to_string()),
         ("id", identity.id.to_string()),
@@ -461,7 +517,10 @@ fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member>
         ("vsn_min", "2".to_owned()),
         ("vsn_max", "3".to_owned()),
         ("build", format!("{COMPATIBLE_VERSION}:")),
-        ("acls", if config.acl.enabled { "1" } else { "0" }.to_owned()),
+        (
+            "acls",
+            if config.acl.enabled { "1" } else { "0" }.to_owned(),
+        ),
     ]);
     if identity.server {
         tags.insert("role", CONSUL_SERVICE.to_owned());
@@ -480,7 +539,11 @@ fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member>
     } else {
         tags.insert("role", "node".to_owned());
     }
-    let name = if wan { text(&format!("{}.{}", identity.node, identity.datacenter)) } else { identity.node.clone() };
+    let name = if wan {
+        text(&format!("{}.{}", identity.node, identity.datacenter))
+    } else {
+        identity.node.clone()
+    };
     Some(Member {
         name,
         addr: text(&gossip.ip().to_string()),

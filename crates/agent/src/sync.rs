@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
-use tribune_local::{Push, PushItem, PushResult, Registry, RemoteView, sync_delay_on_failure, sync_period};
+use tribune_local::{
+    Push, PushItem, PushResult, Registry, RemoteView, sync_delay_on_failure, sync_period,
+};
 use tribune_rt::TaskGroup;
 use tribune_types::error::RpcError;
 use tribune_types::query::{Consistency, Query, ReadOptions, Reply};
@@ -58,7 +60,13 @@ pub(crate) async fn run(handle: Handle, tasks: TaskGroup) {
         start_pushers(&handle, &tasks);
         let now = env.mono();
         let mut deadline = match done {
-            Ok(()) => now + sync_period(local.config().checks.sync_interval, members(&handle), random(&handle)),
+            Ok(()) => {
+                now + sync_period(
+                    local.config().checks.sync_interval,
+                    members(&handle),
+                    random(&handle),
+                )
+            }
             Err(_) => retry_at(&handle, succeeded, now),
         };
         loop {
@@ -106,12 +114,24 @@ async fn compare(handle: &Handle) -> Result<(), RpcError> {
         max_stale: Some(STALE_MAX),
         ..ReadOptions::default()
     };
-    let query = Query::NodeServices { node: node.clone(), filter: Text::default() };
+    let query = Query::NodeServices {
+        node: node.clone(),
+        filter: Text::default(),
+    };
     let services = handle.read(&caller, query, &options).await?;
     if !services.meta.known_leader {
         return Err(RpcError::NoLeader);
     }
-    let checks = handle.read(&caller, Query::NodeChecks { node, filter: Text::default() }, &options).await?;
+    let checks = handle
+        .read(
+            &caller,
+            Query::NodeChecks {
+                node,
+                filter: Text::default(),
+            },
+            &options,
+        )
+        .await?;
     let (remote_node, remote_services) = match services.reply() {
         Reply::NodeServices(Some((node, services))) => (Some(&**node), services.as_slice()),
         _ => (None, &[][..]),
@@ -120,7 +140,12 @@ async fn compare(handle: &Handle) -> Result<(), RpcError> {
         Reply::Checks(checks) => checks.as_slice(),
         _ => &[],
     };
-    let view = RemoteView { stamp, node: remote_node, services: remote_services, checks: remote_checks };
+    let view = RemoteView {
+        stamp,
+        node: remote_node,
+        services: remote_services,
+        checks: remote_checks,
+    };
     local.change(|core, _, out| {
         if core.on_remote_view(&view) {
             out.push(tribune_local::Action::ServicesChanged);
@@ -170,11 +195,19 @@ impl Drop for Pusher<'_> {
 async fn send(handle: &Handle, push: &Push) -> PushResult {
     let local = &handle.inner.local;
     let (caller, write) = match &push.item {
-        PushItem::Register(register) if register.service.is_none() && register.checks.is_empty() => {
+        PushItem::Register(register)
+            if register.service.is_none() && register.checks.is_empty() =>
+        {
             (local.own_caller(), Write::Register(register.clone()))
         }
-        PushItem::Register(register) => (local.caller_for(&push.token), Write::Register(register.clone())),
-        PushItem::Deregister(deregister) => (local.caller_for(&push.token), Write::Deregister(deregister.clone())),
+        PushItem::Register(register) => (
+            local.caller_for(&push.token),
+            Write::Register(register.clone()),
+        ),
+        PushItem::Deregister(deregister) => (
+            local.caller_for(&push.token),
+            Write::Deregister(deregister.clone()),
+        ),
     };
     let what = name(&push.item);
     match handle.write(&caller, None, write).await {
@@ -225,7 +258,9 @@ fn name(item: &PushItem) -> String {
             (None, Some(check)) => format!("check {:?}", check.id),
             (None, None) => "node".to_owned(),
         },
-        PushItem::Deregister(d) if !d.service_id.is_empty() => format!("removal of service {:?}", d.service_id),
+        PushItem::Deregister(d) if !d.service_id.is_empty() => {
+            format!("removal of service {:?}", d.service_id)
+        }
         PushItem::Deregister(d) => format!("removal of check {:?}", d.check_id),
     }
 }

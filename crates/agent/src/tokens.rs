@@ -56,10 +56,19 @@ pub(crate) enum TokenError {
 impl Tokens {
     /// The tokens of a configuration, with kept ones over them. Blocks.
     pub(crate) fn load(env: &Env, config: &Config, data_dir: Option<&Path>) -> Tokens {
-        let file = data_dir.filter(|_| config.acl.enable_token_persistence).map(|dir| dir.join(FILE_NAME));
-        let set = file.as_deref().map(|path| read(env, path)).unwrap_or_default();
+        let file = data_dir
+            .filter(|_| config.acl.enable_token_persistence)
+            .map(|dir| dir.join(FILE_NAME));
+        let set = file
+            .as_deref()
+            .map(|path| read(env, path))
+            .unwrap_or_default();
         let configured = config.reloadable.tokens.clone();
-        Tokens { env: env.clone(), file, state: Mutex::new(State { configured, set }) }
+        Tokens {
+            env: env.clone(),
+            file,
+            state: Mutex::new(State { configured, set }),
+        }
     }
 
     /// Takes over newly configured tokens.
@@ -79,7 +88,11 @@ impl Tokens {
             let state = self.state.lock();
             pick(&state.set.agent, &state.configured.agent)
         };
-        if own.is_anonymous() { self.default_token() } else { own }
+        if own.is_anonymous() {
+            self.default_token()
+        } else {
+            own
+        }
     }
 
     /// Sets a token by its name in the API.
@@ -96,9 +109,18 @@ impl Tokens {
             *slot = Some(token.to_string());
             state.set.clone()
         };
-        let Some(path) = self.file.clone() else { return Ok(()) };
+        let Some(path) = self.file.clone() else {
+            return Ok(());
+        };
         let (disk, random) = (self.env.disk(), self.env.random_u64());
-        let work = move || disk.write_atomic(&path, &serde_json::to_vec(&set).unwrap_or_default(), FILE_MODE, random);
+        let work = move || {
+            disk.write_atomic(
+                &path,
+                &serde_json::to_vec(&set).unwrap_or_default(),
+                FILE_MODE,
+                random,
+            )
+        };
         match self.env.spawn_blocking("tokens", work).join().await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(err)) => Err(TokenError::NotKept(err.to_string())),

@@ -37,7 +37,10 @@ pub(crate) struct Watches {
 
 impl Watches {
     pub(crate) fn new(env: &Env) -> Watches {
-        Watches { env: env.clone(), running: Mutex::default() }
+        Watches {
+            env: env.clone(),
+            running: Mutex::default(),
+        }
     }
 
     /// Stops all watches.
@@ -92,8 +95,17 @@ fn own_api(config: &Config) -> Option<ClientConfig> {
     Some(client)
 }
 
-fn start(env: &Env, watch: &Watch, mut own: ClientConfig, tokens: &Tokens) -> Result<Arc<AtomicBool>, String> {
-    let token = if watch.token.is_anonymous() { tokens.default_token() } else { watch.token.clone() };
+fn start(
+    env: &Env,
+    watch: &Watch,
+    mut own: ClientConfig,
+    tokens: &Tokens,
+) -> Result<Arc<AtomicBool>, String> {
+    let token = if watch.token.is_anonymous() {
+        tokens.default_token()
+    } else {
+        watch.token.clone()
+    };
     own.token = token.secret().to_owned();
     let client = Client::new(own).map_err(|err| err.to_string())?;
     let (plan, _) = Plan::parse(params(watch), &[]).map_err(|err| err.to_string())?;
@@ -112,7 +124,8 @@ fn start(env: &Env, watch: &Watch, mut own: ClientConfig, tokens: &Tokens) -> Re
         });
     };
     // The thread ends by its stop flag; waiting for it could take as long as a query.
-    env.spawn_thread("watch", work).map_err(|err| err.to_string())?;
+    env.spawn_thread("watch", work)
+        .map_err(|err| err.to_string())?;
     Ok(stop)
 }
 
@@ -134,7 +147,11 @@ fn params(watch: &Watch) -> BTreeMap<String, Value> {
         }
         WatchKind::Services => set("type", json!("services")),
         WatchKind::Nodes => set("type", json!("nodes")),
-        WatchKind::Service { service, tags, passing_only } => {
+        WatchKind::Service {
+            service,
+            tags,
+            passing_only,
+        } => {
             set("type", json!("service"));
             set("service", json!(service));
             set("passingonly", json!(passing_only));
@@ -168,7 +185,11 @@ async fn call(env: &Env, handler: &WatchHandler, change: &Change, tls: &TlsForCh
     match handler {
         WatchHandler::Args(words) => run(words.clone(), change).await,
         WatchHandler::Shell(line) => {
-            run(vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()], change).await;
+            run(
+                vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
+                change,
+            )
+            .await;
         }
         WatchHandler::Http(http) => post(env, http, change, tls).await,
     }
@@ -213,8 +234,13 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, ring: &Mutex<OutputRing>) {
 async fn post(env: &Env, handler: &HttpHandler, change: &Change, tls: &TlsForChecks) {
     let mut headers = HeaderMap::new();
     for (name, values) in &handler.header {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        for value in values.iter().filter_map(|value| HeaderValue::from_str(value).ok()) {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            continue;
+        };
+        for value in values
+            .iter()
+            .filter_map(|value| HeaderValue::from_str(value).ok())
+        {
             headers.append(name.clone(), value);
         }
     }

@@ -36,8 +36,14 @@ pub(crate) fn evaluate<'a>(checks: impl Iterator<Item = &'a Check>) -> AliasResu
             status: check.status,
             output: format!("Aliased check {:?} failing: {}", check.name, check.output),
         },
-        None if found => AliasResult { status: Status::Passing, output: "All checks passing.".to_owned() },
-        None => AliasResult { status: Status::Passing, output: "No checks found.".to_owned() },
+        None if found => AliasResult {
+            status: Status::Passing,
+            output: "All checks passing.".to_owned(),
+        },
+        None => AliasResult {
+            status: Status::Passing,
+            output: "No checks found.".to_owned(),
+        },
     }
 }
 
@@ -62,7 +68,9 @@ pub fn evaluate_remote_alias(
 ) -> AliasResult {
     match services {
         None => return missing(service, node),
-        Some(ids) if !service.is_empty() && !ids.contains(&service) => return missing(service, node),
+        Some(ids) if !service.is_empty() && !ids.contains(&service) => {
+            return missing(service, node);
+        }
         Some(_) => {}
     }
     evaluate(
@@ -107,8 +115,18 @@ mod tests {
             ("web", true, Warning, "Aliased check \"c\" failing: out"),
             ("db", true, Critical, "Aliased check \"d\" failing: out"),
             ("", true, Passing, "All checks passing."),
-            ("gone", true, Critical, "Service gone could not be found on node n2"),
-            ("web", false, Critical, "Service web could not be found on node n2"),
+            (
+                "gone",
+                true,
+                Critical,
+                "Service gone could not be found on node n2",
+            ),
+            (
+                "web",
+                false,
+                Critical,
+                "Service web could not be found on node n2",
+            ),
         ] {
             let services = known.then_some(&["db", "web"][..]);
             let got = evaluate_remote_alias("n2", service, services, &view, "n2", "me");

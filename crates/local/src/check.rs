@@ -75,7 +75,12 @@ pub(crate) fn is_alias(check: &CheckType) -> bool {
 }
 
 /// ID of check `position` (from 0) of the `count` checks of a service.
-pub(crate) fn service_check_id(check: &CheckType, service_id: &str, position: usize, count: usize) -> Text {
+pub(crate) fn service_check_id(
+    check: &CheckType,
+    service_id: &str,
+    position: usize,
+    count: usize,
+) -> Text {
     if !check.id.is_empty() {
         return check.id.clone();
     }
@@ -88,7 +93,11 @@ pub(crate) fn service_check_id(check: &CheckType, service_id: &str, position: us
 
 /// Name of a check of a service.
 pub(crate) fn service_check_name(check: &CheckType, service_name: &str) -> Text {
-    if check.name.is_empty() { text(&format!("Service '{service_name}' check")) } else { check.name.clone() }
+    if check.name.is_empty() {
+        text(&format!("Service '{service_name}' check"))
+    } else {
+        check.name.clone()
+    }
 }
 
 #[cfg(test)]
@@ -100,12 +109,32 @@ mod tests {
     #[test]
     fn a_definition_names_its_probe() {
         let second = Duration::from_secs(1);
-        let http = CheckType { http: text("http://x"), interval: second, ..CheckType::default() };
-        let script = CheckType { script_args: vec![text("true")], interval: second, ..CheckType::default() };
-        let docker = CheckType { docker_container_id: text("c"), ..script.clone() };
-        let alias = CheckType { alias_service: text("web"), ..CheckType::default() };
-        let remote = CheckType { alias_node: text("n"), ..alias.clone() };
-        let ttl = CheckType { ttl: second, ..CheckType::default() };
+        let http = CheckType {
+            http: text("http://x"),
+            interval: second,
+            ..CheckType::default()
+        };
+        let script = CheckType {
+            script_args: vec![text("true")],
+            interval: second,
+            ..CheckType::default()
+        };
+        let docker = CheckType {
+            docker_container_id: text("c"),
+            ..script.clone()
+        };
+        let alias = CheckType {
+            alias_service: text("web"),
+            ..CheckType::default()
+        };
+        let remote = CheckType {
+            alias_node: text("n"),
+            ..alias.clone()
+        };
+        let ttl = CheckType {
+            ttl: second,
+            ..CheckType::default()
+        };
         for (check, probe, word) in [
             (http, Probe::Http, "http"),
             (script, Probe::Script, "script"),
@@ -122,7 +151,11 @@ mod tests {
     #[test]
     fn checks_of_a_service_get_derived_ids_and_names() {
         let plain = CheckType::default();
-        let named = CheckType { id: text("mine"), name: text("Mine"), ..CheckType::default() };
+        let named = CheckType {
+            id: text("mine"),
+            name: text("Mine"),
+            ..CheckType::default()
+        };
         assert_eq!(&*service_check_id(&plain, "web1", 0, 1), "service:web1");
         assert_eq!(&*service_check_id(&plain, "web1", 1, 2), "service:web1:2");
         assert_eq!(&*service_check_id(&named, "web1", 1, 2), "mine");

@@ -25,8 +25,16 @@ impl StatusGate {
     /// Takes a result; true if it is to be stored.
     pub fn admits(&mut self, status: Status) -> bool {
         let (counter, needed, other) = match status {
-            Status::Passing | Status::Warning => (&mut self.successes, self.needed_successes, &mut self.failures),
-            Status::Critical => (&mut self.failures, self.needed_failures, &mut self.successes),
+            Status::Passing | Status::Warning => (
+                &mut self.successes,
+                self.needed_successes,
+                &mut self.failures,
+            ),
+            Status::Critical => (
+                &mut self.failures,
+                self.needed_failures,
+                &mut self.successes,
+            ),
         };
         *other = 0;
         *counter = counter.saturating_add(1);

@@ -36,9 +36,19 @@ mod tests {
 
     #[test]
     fn the_hash_follows_the_content_and_not_the_indexes() {
-        let service = Service { name: text("web"), port: 80, ..Service::default() };
-        let moved = Service { modify: Index(7), ..service.clone() };
-        let changed = Service { port: 81, ..service.clone() };
+        let service = Service {
+            name: text("web"),
+            port: 80,
+            ..Service::default()
+        };
+        let moved = Service {
+            modify: Index(7),
+            ..service.clone()
+        };
+        let changed = Service {
+            port: 81,
+            ..service.clone()
+        };
         assert_eq!(content_hash(&service), content_hash(&moved));
         assert_ne!(content_hash(&service), content_hash(&changed));
     }

@@ -25,7 +25,8 @@ pub use hash::content_hash;
 pub use metadata::validate_metadata;
 pub use output::{OutputRing, captured, truncated};
 pub use registry::{
-    Action, CheckEntry, Options, PortRange, Registry, RestoredCheck, RestoredState, ServiceEntry, Source,
+    Action, CheckEntry, Options, PortRange, Registry, RestoredCheck, RestoredState, ServiceEntry,
+    Source,
 };
 pub use schedule::{scale_factor, sync_delay_on_failure, sync_delay_on_join, sync_period};
 pub use sync::{NodeInfo, Push, PushItem, PushResult, RemoteView};

@@ -10,10 +10,13 @@ const RESERVED_PREFIX: &str = "consul-";
 /// Checks metadata given by a user. The text is what clients see.
 pub fn validate_metadata(meta: &TextMap) -> Result<(), String> {
     if meta.len() > PAIRS_MAX {
-        return Err(format!("Node metadata cannot contain more than {PAIRS_MAX} key/value pairs"));
+        return Err(format!(
+            "Node metadata cannot contain more than {PAIRS_MAX} key/value pairs"
+        ));
     }
     for (key, value) in meta.iter() {
-        validate_pair(key, value).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
+        validate_pair(key, value)
+            .map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
     }
     Ok(())
 }
@@ -22,17 +25,26 @@ fn validate_pair(key: &str, value: &str) -> Result<(), String> {
     if key.is_empty() {
         return Err("Key cannot be blank".to_owned());
     }
-    if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    if !key
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    {
         return Err("Key contains invalid characters".to_owned());
     }
     if key.len() > KEY_SIZE_MAX {
-        return Err(format!("Key is too long (limit: {KEY_SIZE_MAX} characters)"));
+        return Err(format!(
+            "Key is too long (limit: {KEY_SIZE_MAX} characters)"
+        ));
     }
     if key.starts_with(RESERVED_PREFIX) {
-        return Err(format!("Key prefix '{RESERVED_PREFIX}' is reserved for internal use"));
+        return Err(format!(
+            "Key prefix '{RESERVED_PREFIX}' is reserved for internal use"
+        ));
     }
     if value.len() > VALUE_SIZE_MAX {
-        return Err(format!("Value is too long (limit: {VALUE_SIZE_MAX} characters)"));
+        return Err(format!(
+            "Value is too long (limit: {VALUE_SIZE_MAX} characters)"
+        ));
     }
     Ok(())
 }

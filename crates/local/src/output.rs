@@ -16,7 +16,11 @@ pub struct OutputRing {
 impl OutputRing {
     /// An empty ring. A limit of 0 keeps nothing.
     pub fn new(limit: usize) -> OutputRing {
-        OutputRing { limit, kept: VecDeque::new(), total: 0 }
+        OutputRing {
+            limit,
+            kept: VecDeque::new(),
+            total: 0,
+        }
     }
 
     /// Adds bytes and forgets the oldest beyond the limit.
@@ -41,7 +45,11 @@ impl OutputRing {
         bytes.extend_from_slice(tail);
         if self.total > self.limit as u64 {
             // The first character may have lost its beginning.
-            let broken = bytes.iter().take(3).take_while(|b| **b & 0xc0 == 0x80).count();
+            let broken = bytes
+                .iter()
+                .take(3)
+                .take_while(|b| **b & 0xc0 == 0x80)
+                .count();
             bytes.drain(..broken);
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -51,7 +59,12 @@ impl OutputRing {
 /// The output of a script: what the ring kept, with a note if it forgot something.
 pub fn captured(ring: &OutputRing) -> String {
     if ring.total > ring.limit as u64 {
-        format!("Captured {} of {} bytes\n...\n{}", ring.limit, ring.total, ring.text())
+        format!(
+            "Captured {} of {} bytes\n...\n{}",
+            ring.limit,
+            ring.total,
+            ring.text()
+        )
     } else {
         ring.text()
     }
@@ -66,7 +79,11 @@ pub fn truncated(output: &str, limit: usize) -> String {
     while !output.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{} ... (captured {limit} of {} bytes)", &output[..end], output.len())
+    format!(
+        "{} ... (captured {limit} of {} bytes)",
+        &output[..end],
+        output.len()
+    )
 }
 
 #[cfg(test)]

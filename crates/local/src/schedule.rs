@@ -19,7 +19,9 @@ pub fn scale_factor(members: usize) -> u32 {
         return 1;
     }
     // ceil(log2 n): the power of two that n fits under.
-    let log = members.checked_next_power_of_two().map_or(32, u32::trailing_zeros);
+    let log = members
+        .checked_next_power_of_two()
+        .map_or(32, u32::trailing_zeros);
     log - SCALE_THRESHOLD.trailing_zeros() + 1
 }
 
@@ -39,7 +41,8 @@ pub fn sync_delay_on_join(members: usize, random: f64) -> Duration {
 }
 
 fn stretched(base: Duration, members: usize, random: f64) -> Duration {
-    base.saturating_mul(scale_factor(members)).mul_f64(random.clamp(0.0, 1.0))
+    base.saturating_mul(scale_factor(members))
+        .mul_f64(random.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -48,12 +51,24 @@ mod tests {
 
     #[test]
     fn delays_stretch_with_the_logarithm_of_the_members() {
-        for (members, want) in
-            [(0, 1), (1, 1), (128, 1), (129, 2), (256, 2), (257, 3), (512, 3), (513, 4), (8192, 7), (8193, 8)]
-        {
+        for (members, want) in [
+            (0, 1),
+            (1, 1),
+            (128, 1),
+            (129, 2),
+            (256, 2),
+            (257, 3),
+            (512, 3),
+            (513, 4),
+            (8192, 7),
+            (8193, 8),
+        ] {
             assert_eq!(scale_factor(members), want, "{members} members");
         }
-        assert_eq!(sync_period(Duration::from_secs(60), 300, 0.5), Duration::from_secs(150));
+        assert_eq!(
+            sync_period(Duration::from_secs(60), 300, 0.5),
+            Duration::from_secs(150)
+        );
         assert_eq!(sync_delay_on_failure(1, 0.0), Duration::from_secs(15));
         assert_eq!(sync_delay_on_join(1, 1.0), Duration::from_secs(3));
     }

@@ -23,7 +23,8 @@ pub(crate) fn expand(
     block: &ServiceDefinition,
     pick_port: impl FnOnce() -> Result<i64, String>,
 ) -> Result<ServiceDefinition, Refusal> {
-    let refuse = |why: String| Refusal::Failed(format!("Bad request: Invalid SidecarService: {why}"));
+    let refuse =
+        |why: String| Refusal::Failed(format!("Bad request: Invalid SidecarService: {why}"));
     let mut sidecar = block.clone();
     sidecar.id = sidecar_id(parent_id);
     sidecar.sidecar = None;
@@ -53,8 +54,11 @@ pub(crate) fn expand(
         sidecar.port = pick_port().map_err(refuse)?;
     }
     for check in &sidecar.checks {
-        validate_check(check)
-            .map_err(|why| Refusal::Failed(format!("Bad request: Invalid check in sidecar_service: {why}")))?;
+        validate_check(check).map_err(|why| {
+            Refusal::Failed(format!(
+                "Bad request: Invalid check in sidecar_service: {why}"
+            ))
+        })?;
     }
     if sidecar.checks.is_empty() {
         sidecar.checks = default_checks(parent_id, sidecar.port);
@@ -100,7 +104,10 @@ pub(crate) fn pick_port(
     is_used: impl Fn(i64) -> bool,
 ) -> Result<i64, String> {
     let Some(range) = range else {
-        return Err("no port provided for sidecar_service and auto-assignment disabled in config".to_owned());
+        return Err(
+            "no port provided for sidecar_service and auto-assignment disabled in config"
+                .to_owned(),
+        );
     };
     let ports = i64::from(range.min)..=i64::from(range.max);
     if let Some(port) = earlier.filter(|port| ports.contains(port)) {

@@ -11,7 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tribune_types::catalog::{CONSUL_SERVICE, Check, Deregister, Node, Register, SERF_HEALTH, Service};
+use tribune_types::catalog::{
+    CONSUL_SERVICE, Check, Deregister, Node, Register, SERF_HEALTH, Service,
+};
 use tribune_types::id::NodeId;
 use tribune_types::text::{Text, TextMap};
 
@@ -162,7 +164,8 @@ impl SyncState {
     }
 
     fn make_ready(&mut self, key: Key, service: Option<&Text>) {
-        let blocked = service.is_some_and(|id| !id.is_empty() && self.is_pending(&Key::Service(id.clone())));
+        let blocked =
+            service.is_some_and(|id| !id.is_empty() && self.is_pending(&Key::Service(id.clone())));
         if !blocked && !self.in_flight.contains(&key) {
             self.ready.insert(key);
         }
@@ -175,14 +178,19 @@ impl SyncState {
 
     fn bury(&mut self, key: &Key, tomb: Tomb) {
         if let Key::Check(id) = key {
-            self.buried.entry(tomb.service.clone()).or_default().insert(id.clone());
+            self.buried
+                .entry(tomb.service.clone())
+                .or_default()
+                .insert(id.clone());
         }
         self.tombs.insert(key.clone(), tomb);
     }
 
     /// Removes a tomb; true if there was one.
     fn unbury(&mut self, key: &Key) -> bool {
-        let Some(tomb) = self.tombs.remove(key) else { return false };
+        let Some(tomb) = self.tombs.remove(key) else {
+            return false;
+        };
         if let (Key::Check(id), Some(ids)) = (key, self.buried.get_mut(&tomb.service)) {
             ids.remove(id);
             if ids.is_empty() {
@@ -193,7 +201,13 @@ impl SyncState {
     }
 
     fn buried_checks(&self, service: &Text) -> Vec<Key> {
-        self.buried.get(service).into_iter().flatten().cloned().map(Key::Check).collect()
+        self.buried
+            .get(service)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .map(Key::Check)
+            .collect()
     }
 }
 
@@ -247,7 +261,11 @@ impl Registry {
         let sync = &self.sync;
         let idle = sync.in_flight.is_empty() && !sync.node_in_flight;
         let open = !sync.halted && sync.paused == 0;
-        open && if sync.node_dirty { idle } else { !sync.ready.is_empty() }
+        open && if sync.node_dirty {
+            idle
+        } else {
+            !sync.ready.is_empty()
+        }
     }
 
     /// Items that are not in the catalog as they should be.
@@ -294,7 +312,10 @@ impl Registry {
         }
         if result == PushResult::Failed {
             self.sync.halted = true;
-        } else if push.node.is_some_and(|version| version == self.sync.node_version) {
+        } else if push
+            .node
+            .is_some_and(|version| version == self.sync.node_version)
+        {
             self.sync.node_dirty = false;
         }
         for (key, _) in &push.carried {
@@ -340,7 +361,8 @@ impl Registry {
 
     fn compare_services(&mut self, view: &RemoteView<'_>) -> bool {
         let mut adopted = false;
-        let remote: BTreeMap<&Text, &Arc<Service>> = view.services.iter().map(|s| (&s.id, s)).collect();
+        let remote: BTreeMap<&Text, &Arc<Service>> =
+            view.services.iter().map(|s| (&s.id, s)).collect();
         let local: Vec<Text> = self.services.keys().cloned().collect();
         for id in local {
             let key = Key::Service(id.clone());
@@ -351,20 +373,37 @@ impl Registry {
                 None => self.mark_service(&id),
                 Some(theirs) => {
                     adopted |= self.adopt_tags(&id, theirs);
-                    let same = self.services.get(&id).is_some_and(|e| same_service(&e.service, theirs));
-                    if same { self.sync.unmark(&key) } else { self.mark_service(&id) }
+                    let same = self
+                        .services
+                        .get(&id)
+                        .is_some_and(|e| same_service(&e.service, theirs));
+                    if same {
+                        self.sync.unmark(&key)
+                    } else {
+                        self.mark_service(&id)
+                    }
                 }
             }
         }
-        self.drop_tombs(view.stamp, |key| matches!(key, Key::Service(id) if !remote.contains_key(id)));
+        self.drop_tombs(
+            view.stamp,
+            |key| matches!(key, Key::Service(id) if !remote.contains_key(id)),
+        );
         for service in view.services {
             let own = self.options.server && &*service.id == CONSUL_SERVICE;
             let key = Key::Service(service.id.clone());
-            if own || self.services.contains_key(&service.id) || self.sync.tombs.contains_key(&key) {
+            if own || self.services.contains_key(&service.id) || self.sync.tombs.contains_key(&key)
+            {
                 continue;
             }
             if !self.is_newer(&key, view.stamp) {
-                self.bury(key, Tomb { token: Text::default(), service: Text::default() });
+                self.bury(
+                    key,
+                    Tomb {
+                        token: Text::default(),
+                        service: Text::default(),
+                    },
+                );
             }
         }
         adopted
@@ -383,22 +422,37 @@ impl Registry {
                 (Some(theirs), Some(entry)) => same_check(&entry.check, theirs, with_output),
                 _ => false,
             };
-            if same { self.sync.unmark(&key) } else { self.sync_check_changed(&id) }
+            if same {
+                self.sync.unmark(&key)
+            } else {
+                self.sync_check_changed(&id)
+            }
         }
-        self.drop_tombs(view.stamp, |key| matches!(key, Key::Check(id) if !remote.contains_key(id)));
+        self.drop_tombs(
+            view.stamp,
+            |key| matches!(key, Key::Check(id) if !remote.contains_key(id)),
+        );
         for check in view.checks {
             let key = Key::Check(check.id.clone());
             let known = self.checks.contains_key(&check.id) || self.sync.tombs.contains_key(&key);
             if &*check.id == SERF_HEALTH || known || self.is_newer(&key, view.stamp) {
                 continue;
             }
-            self.bury(key, Tomb { token: Text::default(), service: check.service_id.clone() });
+            self.bury(
+                key,
+                Tomb {
+                    token: Text::default(),
+                    service: check.service_id.clone(),
+                },
+            );
         }
     }
 
     /// With tag override the catalog's tags win.
     fn adopt_tags(&mut self, id: &Text, theirs: &Service) -> bool {
-        let Some(entry) = self.services.get_mut(id) else { return false };
+        let Some(entry) = self.services.get_mut(id) else {
+            return false;
+        };
         if !entry.service.enable_tag_override || entry.service.tags == theirs.tags {
             return false;
         }
@@ -409,13 +463,23 @@ impl Registry {
 
     /// On its way, or changed or confirmed after the stamp.
     fn is_newer(&self, key: &Key, stamp: u64) -> bool {
-        self.sync.in_flight.contains(key) || self.sync.versions.get(key).is_some_and(|version| *version > stamp)
+        self.sync.in_flight.contains(key)
+            || self
+                .sync
+                .versions
+                .get(key)
+                .is_some_and(|version| *version > stamp)
     }
 
     /// Forgets tombs the catalog does not have either.
     fn drop_tombs(&mut self, stamp: u64, gone: impl Fn(&Key) -> bool) {
-        let keys: Vec<Key> =
-            self.sync.tombs.keys().filter(|key| gone(key) && !self.is_newer(key, stamp)).cloned().collect();
+        let keys: Vec<Key> = self
+            .sync
+            .tombs
+            .keys()
+            .filter(|key| gone(key) && !self.is_newer(key, stamp))
+            .cloned()
+            .collect();
         for key in keys {
             self.forget(&key);
         }
@@ -452,8 +516,16 @@ impl Registry {
         if self.sync.is_pending(&Key::Service(service.clone())) {
             return;
         }
-        let own = self.services.get(service).map(|entry| entry.checks.clone()).unwrap_or_default();
-        let keys: Vec<Key> = own.into_iter().map(Key::Check).chain(self.sync.buried_checks(service)).collect();
+        let own = self
+            .services
+            .get(service)
+            .map(|entry| entry.checks.clone())
+            .unwrap_or_default();
+        let keys: Vec<Key> = own
+            .into_iter()
+            .map(Key::Check)
+            .chain(self.sync.buried_checks(service))
+            .collect();
         for key in keys {
             if self.sync.dirty.contains(&key) {
                 self.sync.make_ready(key, None);
@@ -490,15 +562,30 @@ impl Registry {
     }
 
     pub(crate) fn sync_service_gone(&mut self, id: &Text, token: &Text) {
-        self.bury(Key::Service(id.clone()), Tomb { token: token.clone(), service: Text::default() });
+        self.bury(
+            Key::Service(id.clone()),
+            Tomb {
+                token: token.clone(),
+                service: Text::default(),
+            },
+        );
     }
 
     pub(crate) fn sync_check_gone(&mut self, id: &Text, service: &Text, token: &Text) {
-        self.bury(Key::Check(id.clone()), Tomb { token: token.clone(), service: service.clone() });
+        self.bury(
+            Key::Check(id.clone()),
+            Tomb {
+                token: token.clone(),
+                service: service.clone(),
+            },
+        );
     }
 
     pub(crate) fn sync_check_changed(&mut self, id: &Text) {
-        let service = self.checks.get(id).map(|entry| entry.check.service_id.clone());
+        let service = self
+            .checks
+            .get(id)
+            .map(|entry| entry.check.service_id.clone());
         self.sync.mark(Key::Check(id.clone()), service.as_ref());
     }
 
@@ -534,7 +621,10 @@ impl Registry {
             checks: Vec::new(),
             skip_node_update,
         };
-        (register, (!skip_node_update).then_some(self.sync.node_version))
+        (
+            register,
+            (!skip_node_update).then_some(self.sync.node_version),
+        )
     }
 
     fn version(&self, key: &Key) -> u64 {
@@ -543,7 +633,12 @@ impl Registry {
 
     fn node_push(&mut self) -> Push {
         let (register, node) = self.register();
-        Push { item: PushItem::Register(Box::new(register)), token: Text::default(), carried: Vec::new(), node }
+        Push {
+            item: PushItem::Register(Box::new(register)),
+            token: Text::default(),
+            carried: Vec::new(),
+            node,
+        }
     }
 
     fn service_push(&mut self, id: &Text) -> Push {
@@ -559,13 +654,22 @@ impl Registry {
                 if !self.sync.dirty.contains(&key) || self.sync.in_flight.contains(&key) {
                     continue;
                 }
-                if let Some(check) = self.checks.get(check_id).filter(|check| check.token == entry.token) {
+                if let Some(check) = self
+                    .checks
+                    .get(check_id)
+                    .filter(|check| check.token == entry.token)
+                {
                     register.checks.push((*check.check).clone());
                     carried.push((key.clone(), self.version(&key)));
                 }
             }
         }
-        Push { item: PushItem::Register(Box::new(register)), token, carried, node }
+        Push {
+            item: PushItem::Register(Box::new(register)),
+            token,
+            carried,
+            node,
+        }
     }
 
     fn check_push(&mut self, id: &Text) -> Push {
@@ -577,7 +681,12 @@ impl Registry {
             register.checks.push((*entry.check).clone());
         }
         let carried = vec![(key.clone(), self.version(&key))];
-        Push { item: PushItem::Register(Box::new(register)), token, carried, node }
+        Push {
+            item: PushItem::Register(Box::new(register)),
+            token,
+            carried,
+            node,
+        }
     }
 
     fn removal_push(&mut self, key: Key) -> Push {
@@ -592,9 +701,19 @@ impl Registry {
             Key::Service(id) => deregister.service_id = id.clone(),
             Key::Check(id) => deregister.check_id = id.clone(),
         }
-        let token = self.sync.tombs.get(&key).map(|tomb| tomb.token.clone()).unwrap_or_default();
+        let token = self
+            .sync
+            .tombs
+            .get(&key)
+            .map(|tomb| tomb.token.clone())
+            .unwrap_or_default();
         let version = self.version(&key);
-        Push { item: PushItem::Deregister(deregister), token, carried: vec![(key, version)], node: None }
+        Push {
+            item: PushItem::Deregister(deregister),
+            token,
+            carried: vec![(key, version)],
+            node: None,
+        }
     }
 }
 

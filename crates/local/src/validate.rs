@@ -51,7 +51,10 @@ pub fn validate_service(service: &ServiceDefinition) -> Result<(), Refusal> {
 
 /// Checks a check definition, without its name and place. The text is to be prefixed by the caller.
 pub fn validate_check(check: &CheckType) -> Result<(), String> {
-    let periodic = is_script(check) || !check.http.is_empty() || !check.tcp.is_empty() || !check.grpc.is_empty();
+    let periodic = is_script(check)
+        || !check.http.is_empty()
+        || !check.tcp.is_empty()
+        || !check.grpc.is_empty();
     let interval = !check.interval.is_zero();
     let ttl = !check.ttl.is_zero();
     let text = if interval && ttl {
@@ -91,13 +94,17 @@ fn validate_kind(service: &ServiceDefinition, problems: &mut Vec<String>) {
     match service.kind {
         ServiceKind::Typical => {}
         ServiceKind::ConnectProxy => validate_proxy(service, proxy, problems),
-        ServiceKind::MeshGateway | ServiceKind::TerminatingGateway | ServiceKind::IngressGateway => {
+        ServiceKind::MeshGateway
+        | ServiceKind::TerminatingGateway
+        | ServiceKind::IngressGateway => {
             validate_gateway(service, proxy, problems);
         }
     }
     if let Some(sidecar) = &service.sidecar {
         if !sidecar.id.is_empty() {
-            problems.push("A SidecarService cannot specify an ID as this is managed by the agent".to_owned());
+            problems.push(
+                "A SidecarService cannot specify an ID as this is managed by the agent".to_owned(),
+            );
         }
         if sidecar.sidecar.is_some() {
             problems.push("A SidecarService cannot have a nested SidecarService".to_owned());
@@ -107,7 +114,9 @@ fn validate_kind(service: &ServiceDefinition, problems: &mut Vec<String>) {
 
 fn validate_proxy(service: &ServiceDefinition, proxy: &ProxyConfig, problems: &mut Vec<String>) {
     if proxy.destination_service_name.trim().is_empty() {
-        problems.push("Proxy.DestinationServiceName must be non-empty for Connect proxy services".to_owned());
+        problems.push(
+            "Proxy.DestinationServiceName must be non-empty for Connect proxy services".to_owned(),
+        );
     }
     if service.port == 0 {
         problems.push("Port must be set for a Connect proxy".to_owned());
@@ -127,7 +136,11 @@ fn validate_upstreams(upstreams: &[Upstream], problems: &mut Vec<String>) {
             problems.push(why);
             continue;
         }
-        let kind = if upstream.destination_type.is_empty() { "service" } else { &upstream.destination_type };
+        let kind = if upstream.destination_type.is_empty() {
+            "service"
+        } else {
+            &upstream.destination_type
+        };
         let key = format!(
             "[type={kind:?}, name={:?}, namespace={:?}, datacenter={:?}]",
             upstream.destination_name, upstream.destination_namespace, upstream.datacenter
@@ -160,8 +173,16 @@ fn validate_upstream(upstream: &Upstream) -> Result<(), String> {
 }
 
 fn bind_address(address: &Text, port: i64) -> String {
-    let address = if address.is_empty() { "127.0.0.1" } else { address };
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    let address = if address.is_empty() {
+        "127.0.0.1"
+    } else {
+        address
+    };
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
 }
 
 fn validate_expose(expose: &ExposeConfig, problems: &mut Vec<String>) {
@@ -178,7 +199,10 @@ fn validate_expose(expose: &ExposeConfig, problems: &mut Vec<String>) {
             problems.push("expose.paths: duplicate listener ports exposed".to_owned());
         }
         if !(1..=65_535).contains(&path.listener_port) {
-            problems.push(format!("expose.paths: invalid listener port: {}", path.listener_port));
+            problems.push(format!(
+                "expose.paths: invalid listener port: {}",
+                path.listener_port
+            ));
         }
         let protocol = path.protocol.to_ascii_lowercase();
         if !matches!(&*protocol, "" | "http" | "http2") {
@@ -199,14 +223,28 @@ fn validate_gateway(service: &ServiceDefinition, proxy: &ProxyConfig, problems: 
         problems.push(format!("A {kind} cannot have a sidecar service defined"));
     }
     let set = [
-        ("DestinationServiceName", !proxy.destination_service_name.is_empty()),
-        ("DestinationServiceID", !proxy.destination_service_id.is_empty()),
-        ("LocalServiceAddress", !proxy.local_service_address.is_empty()),
+        (
+            "DestinationServiceName",
+            !proxy.destination_service_name.is_empty(),
+        ),
+        (
+            "DestinationServiceID",
+            !proxy.destination_service_id.is_empty(),
+        ),
+        (
+            "LocalServiceAddress",
+            !proxy.local_service_address.is_empty(),
+        ),
         ("LocalServicePort", proxy.local_service_port != 0),
-        ("Upstreams", proxy.upstreams.as_ref().is_some_and(|u| !u.is_empty())),
+        (
+            "Upstreams",
+            proxy.upstreams.as_ref().is_some_and(|u| !u.is_empty()),
+        ),
     ];
     for (field, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-        problems.push(format!("The Proxy.{field} configuration is invalid for a {kind}"));
+        problems.push(format!(
+            "The Proxy.{field} configuration is invalid for a {kind}"
+        ));
     }
 }
 

@@ -38,7 +38,10 @@ pub(super) async fn follow(handle: &Handle, id: &Text, generation: u64, check: &
                 index = Index(0);
                 let text = format!("Failure checking aliased node or service: {err}");
                 local.on_probe_result(id, generation, &Outcome::critical(text));
-                local.env().sleep(pause(failures) + local.env().jitter(Duration::from_secs(1))).await;
+                local
+                    .env()
+                    .sleep(pause(failures) + local.env().jitter(Duration::from_secs(1)))
+                    .await;
             }
         }
     }
@@ -49,7 +52,12 @@ fn pause(failures: u32) -> Duration {
     Duration::from_secs(doubled).min(PAUSE_MAX)
 }
 
-async fn look(handle: &Handle, id: &Text, check: &CheckType, index: Index) -> Result<(Outcome, Index), RpcError> {
+async fn look(
+    handle: &Handle,
+    id: &Text,
+    check: &CheckType,
+    index: Index,
+) -> Result<(Outcome, Index), RpcError> {
     let local = &handle.inner.local;
     let caller = local.caller_for(&local.check_token(id));
     let options = ReadOptions {
@@ -60,10 +68,20 @@ async fn look(handle: &Handle, id: &Text, check: &CheckType, index: Index) -> Re
         ..ReadOptions::default()
     };
     let node = check.alias_node.clone();
-    let query = Query::NodeChecks { node: node.clone(), filter: Text::default() };
+    let query = Query::NodeChecks {
+        node: node.clone(),
+        filter: Text::default(),
+    };
     let answer = handle.read(&caller, query, &options).await?;
-    let now = ReadOptions { min_index: Index(0), wait: None, ..options };
-    let query = Query::NodeServices { node: node.clone(), filter: Text::default() };
+    let now = ReadOptions {
+        min_index: Index(0),
+        wait: None,
+        ..options
+    };
+    let query = Query::NodeServices {
+        node: node.clone(),
+        filter: Text::default(),
+    };
     let services = handle.read(&caller, query, &now).await?;
     let ids: Option<Vec<&str>> = match services.reply() {
         Reply::NodeServices(Some((_, list))) => Some(list.iter().map(|s| &*s.id).collect()),
@@ -74,8 +92,18 @@ async fn look(handle: &Handle, id: &Text, check: &CheckType, index: Index) -> Re
         _ => &[],
     };
     let own_node = &handle.inner.identity.node;
-    let result = evaluate_remote_alias(&node, &check.alias_service, ids.as_deref(), checks, own_node, id);
-    let outcome = Outcome { status: result.status, output: result.output, thresholds: false };
+    let result = evaluate_remote_alias(
+        &node,
+        &check.alias_service,
+        ids.as_deref(),
+        checks,
+        own_node,
+        id,
+    );
+    let outcome = Outcome {
+        status: result.status,
+        output: result.output,
+        thresholds: false,
+    };
     Ok((outcome, answer.meta.index))
 }
-

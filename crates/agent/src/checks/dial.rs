@@ -34,9 +34,13 @@ pub(super) enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DialError::Address { addr, problem } => write!(f, "dial tcp: address {addr}: {problem}"),
+            DialError::Address { addr, problem } => {
+                write!(f, "dial tcp: address {addr}: {problem}")
+            }
             DialError::Lookup { host, problem } => write!(f, "dial tcp: lookup {host}: {problem}"),
-            DialError::Connect { addr, problem } => write!(f, "dial tcp {addr}: connect: {problem}"),
+            DialError::Connect { addr, problem } => {
+                write!(f, "dial tcp {addr}: connect: {problem}")
+            }
             DialError::Timeout { addr } => write!(f, "dial tcp {addr}: i/o timeout"),
         }
     }
@@ -45,7 +49,10 @@ impl fmt::Display for DialError {
 /// Runs a TCP check.
 pub(super) async fn run(env: &Env, check: &CheckType, timeout: Duration) -> Outcome {
     match dial(env, &check.tcp, timeout).await {
-        Ok(_) => Outcome::new(Status::Passing, format!("TCP connect {}: Success", check.tcp)),
+        Ok(_) => Outcome::new(
+            Status::Passing,
+            format!("TCP connect {}: Success", check.tcp),
+        ),
         Err(err) => Outcome::critical(err.to_string()),
     }
 }
@@ -55,7 +62,9 @@ pub(super) async fn dial(env: &Env, addr: &str, timeout: Duration) -> Result<Tcp
     let (host, port) = split(addr)?;
     match env.timeout(timeout, dial_host(env, host, port)).await {
         Ok(result) => result,
-        Err(_) => Err(DialError::Timeout { addr: addr.to_owned() }),
+        Err(_) => Err(DialError::Timeout {
+            addr: addr.to_owned(),
+        }),
     }
 }
 
@@ -63,7 +72,10 @@ async fn dial_host(env: &Env, host: &str, port: u16) -> Result<TcpStream, DialEr
     if let Ok(ip) = host.parse::<IpAddr>() {
         return connect_any(env, &[SocketAddr::new(ip, port)]).await;
     }
-    let (v6, v4): (Vec<_>, Vec<_>) = look_up(env, host, port).await?.into_iter().partition(SocketAddr::is_ipv6);
+    let (v6, v4): (Vec<_>, Vec<_>) = look_up(env, host, port)
+        .await?
+        .into_iter()
+        .partition(SocketAddr::is_ipv6);
     let (first, second) = if v6.is_empty() { (v4, v6) } else { (v6, v4) };
     if second.is_empty() {
         return connect_any(env, &first).await;
@@ -99,16 +111,31 @@ async fn connect_any(env: &Env, addrs: &[SocketAddr]) -> Result<TcpStream, DialE
     for addr in addrs {
         match TcpStream::connect(env, *addr).await {
             Ok(stream) => return Ok(stream),
-            Err(err) => last = last.or(Some(DialError::Connect { addr: *addr, problem: os_text(&err) })),
+            Err(err) => {
+                last = last.or(Some(DialError::Connect {
+                    addr: *addr,
+                    problem: os_text(&err),
+                }))
+            }
         }
     }
-    Err(last.unwrap_or(DialError::Lookup { host: String::new(), problem: "no such host".to_owned() }))
+    Err(last.unwrap_or(DialError::Lookup {
+        host: String::new(),
+        problem: "no such host".to_owned(),
+    }))
 }
 
 async fn look_up(env: &Env, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     let name = host.to_owned();
-    let work = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-    let failed = |problem: &str| DialError::Lookup { host: host.to_owned(), problem: problem.to_owned() };
+    let work = move || {
+        (name.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<_>>)
+    };
+    let failed = |problem: &str| DialError::Lookup {
+        host: host.to_owned(),
+        problem: problem.to_owned(),
+    };
     match env.spawn_blocking("check-lookup", work).join().await {
         Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
         Ok(_) => Err(failed("no such host")),
@@ -118,14 +145,26 @@ async fn look_up(env: &Env, host: &str, port: u16) -> Result<Vec<SocketAddr>, Di
 
 /// Splits `host:port`; IPv6 hosts stand in brackets.
 pub(super) fn split(addr: &str) -> Result<(&str, u16), DialError> {
-    let wrong = |problem| DialError::Address { addr: addr.to_owned(), problem };
+    let wrong = |problem| DialError::Address {
+        addr: addr.to_owned(),
+        problem,
+    };
     let (host, port) = match addr.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) = rest.split_once(']').ok_or_else(|| wrong("missing ']' in address"))?;
-            (host, after.strip_prefix(':').ok_or_else(|| wrong("missing port in address"))?)
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or_else(|| wrong("missing ']' in address"))?;
+            (
+                host,
+                after
+                    .strip_prefix(':')
+                    .ok_or_else(|| wrong("missing port in address"))?,
+            )
         }
         None => {
-            let (host, port) = addr.rsplit_once(':').ok_or_else(|| wrong("missing port in address"))?;
+            let (host, port) = addr
+                .rsplit_once(':')
+                .ok_or_else(|| wrong("missing port in address"))?;
             if host.contains(':') {
                 return Err(wrong("too many colons in address"));
             }

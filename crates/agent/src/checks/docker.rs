@@ -30,12 +30,27 @@ const ANSWER_SIZE_MAX: usize = 64 * 1024;
 
 /// Runs a docker check.
 pub(super) async fn run(env: &Env, check: &CheckType, timeout: Duration, limit: usize) -> Outcome {
-    let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-    run_at(env, check, timeout, limit, host.as_deref().unwrap_or(DEFAULT_HOST)).await
+    let host = std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty());
+    run_at(
+        env,
+        check,
+        timeout,
+        limit,
+        host.as_deref().unwrap_or(DEFAULT_HOST),
+    )
+    .await
 }
 
 /// As [`run`], with the Engine at `host`.
-pub(super) async fn run_at(env: &Env, check: &CheckType, timeout: Duration, limit: usize, host: &str) -> Outcome {
+pub(super) async fn run_at(
+    env: &Env,
+    check: &CheckType,
+    timeout: Duration,
+    limit: usize,
+    host: &str,
+) -> Outcome {
     let mut ring = OutputRing::new(limit);
     let engine = Engine { env, host, timeout };
     match env.timeout(timeout, engine.exec(check, &mut ring)).await {
@@ -43,7 +58,10 @@ pub(super) async fn run_at(env: &Env, check: &CheckType, timeout: Duration, limi
         Ok(Err(text)) => Outcome::critical(text),
         Err(_) => {
             let text = format!("Timed out ({}) running check", format_go(timeout));
-            Outcome { thresholds: false, ..Outcome::critical(text) }
+            Outcome {
+                thresholds: false,
+                ..Outcome::critical(text)
+            }
         }
     }
 }
@@ -73,49 +91,85 @@ impl Engine<'_> {
         let body = serde_json::json!({
             "AttachStdin": false, "AttachStdout": true, "AttachStderr": true, "Tty": false, "Cmd": words,
         });
-        let failed = |what: &str, problem: String| format!("{what} failed for container {container}: {problem}");
+        let failed = |what: &str, problem: String| {
+            format!("{what} failed for container {container}: {problem}")
+        };
         let path = format!("/containers/{}/exec", encode(container));
-        let (response, guard) =
-            self.post(&path, &body).await.map_err(|problem| failed("create exec", problem))?;
+        let (response, guard) = self
+            .post(&path, &body)
+            .await
+            .map_err(|problem| failed("create exec", problem))?;
         match response.status().as_u16() {
             201 => {}
-            404 => return Err(format!("create exec failed for unknown container {container}")),
+            404 => {
+                return Err(format!(
+                    "create exec failed for unknown container {container}"
+                ));
+            }
             code => {
-                let text = String::from_utf8_lossy(&whole(response).await.unwrap_or_default()).into_owned();
+                let text = String::from_utf8_lossy(&whole(response).await.unwrap_or_default())
+                    .into_owned();
                 return Err(format!(
                     "create exec failed for container {container} with status code {code}: {text}"
                 ));
             }
         }
-        let created: Created = json(response).await.map_err(|problem| failed("create exec", problem))?;
+        let created: Created = json(response)
+            .await
+            .map_err(|problem| failed("create exec", problem))?;
         drop(guard);
 
         let start = serde_json::json!({ "Detach": false, "Tty": false });
         let path = format!("/exec/{}/start", encode(&created.id));
-        let (response, guard) = self.post(&path, &start).await.map_err(|problem| failed("start exec", problem))?;
+        let (response, guard) = self
+            .post(&path, &start)
+            .await
+            .map_err(|problem| failed("start exec", problem))?;
         match response.status().as_u16() {
             200 | 101 => {}
-            code => return Err(format!("start exec failed for container {container} with status code {code}")),
+            code => {
+                return Err(format!(
+                    "start exec failed for container {container} with status code {code}"
+                ));
+            }
         }
-        read_frames(response, ring).await.map_err(|problem| failed("read output", problem))?;
+        read_frames(response, ring)
+            .await
+            .map_err(|problem| failed("read output", problem))?;
         drop(guard);
 
         let path = format!("/exec/{}/json", encode(&created.id));
-        let (response, _guard) =
-            self.request(Method::GET, &path, Bytes::new()).await.map_err(|problem| failed("inspect exec", problem))?;
+        let (response, _guard) = self
+            .request(Method::GET, &path, Bytes::new())
+            .await
+            .map_err(|problem| failed("inspect exec", problem))?;
         if response.status().as_u16() != 200 {
             let code = response.status().as_u16();
-            return Err(format!("inspect exec failed for container {container} with status code {code}"));
+            return Err(format!(
+                "inspect exec failed for container {container} with status code {code}"
+            ));
         }
-        let inspected: Inspected = json(response).await.map_err(|problem| failed("inspect exec", problem))?;
+        let inspected: Inspected = json(response)
+            .await
+            .map_err(|problem| failed("inspect exec", problem))?;
         Ok(inspected.exit_code.unwrap_or(2))
     }
 
-    async fn post(&self, path: &str, body: &serde_json::Value) -> Result<(Response<Incoming>, AbortOnDrop), String> {
-        self.request(Method::POST, path, Bytes::from(body.to_string())).await
+    async fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(Response<Incoming>, AbortOnDrop), String> {
+        self.request(Method::POST, path, Bytes::from(body.to_string()))
+            .await
     }
 
-    async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, AbortOnDrop), String> {
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, AbortOnDrop), String> {
         let verb = if method == Method::GET { "Get" } else { "Post" };
         let mut message = Request::new(Full::new(body));
         *message.method_mut() = method;
@@ -124,18 +178,22 @@ impl Engine<'_> {
         headers.insert(HOST, HeaderValue::from_static("docker"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let problem = |problem: String| format!("{verb} \"http://{}{path}\": {problem}", self.shown_host());
+        let problem =
+            |problem: String| format!("{verb} \"http://{}{path}\": {problem}", self.shown_host());
         match self.host.split_once("://") {
             Some(("unix", socket)) => {
                 let stream = UnixStream::connect(self.env, Path::new(socket))
                     .await
-                    .map_err(|err| problem(format!("dial unix {socket}: connect: {}", os_text(&err))))?;
+                    .map_err(|err| {
+                        problem(format!("dial unix {socket}: connect: {}", os_text(&err)))
+                    })?;
                 converse(self.env, stream, message).await.map_err(problem)
             }
             Some(("tcp" | "http", addr)) => {
                 let addr = addr.trim_end_matches('/');
-                let stream =
-                    dial(self.env, addr, self.timeout).await.map_err(|err| problem(err.to_string()))?;
+                let stream = dial(self.env, addr, self.timeout)
+                    .await
+                    .map_err(|err| problem(err.to_string()))?;
                 converse(self.env, stream, message).await.map_err(problem)
             }
             _ => Err(format!("unsupported DOCKER_HOST {:?}", self.host)),
@@ -152,7 +210,10 @@ impl Engine<'_> {
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, String> {
-    let body = Limited::new(response.into_body(), ANSWER_SIZE_MAX).collect().await.map_err(|err| err.to_string())?;
+    let body = Limited::new(response.into_body(), ANSWER_SIZE_MAX)
+        .collect()
+        .await
+        .map_err(|err| err.to_string())?;
     Ok(body.to_bytes())
 }
 
@@ -204,7 +265,9 @@ fn encode(segment: &str) -> String {
     segment
         .bytes()
         .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => (b as char).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                (b as char).to_string()
+            }
             _ => format!("%{b:02X}"),
         })
         .collect()
@@ -216,11 +279,19 @@ mod tests {
 
     #[test]
     fn frames_come_in_any_pieces() {
-        let stream = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"abc", &[2, 0, 0, 0, 0, 0, 0, 2], b"de"].concat();
+        let stream = [
+            &[1, 0, 0, 0, 0, 0, 0, 3][..],
+            b"abc",
+            &[2, 0, 0, 0, 0, 0, 0, 2],
+            b"de",
+        ]
+        .concat();
         for size in 1..=stream.len() {
             let mut ring = OutputRing::new(100);
             let mut frames = Frames::default();
-            stream.chunks(size).for_each(|piece| frames.feed(piece, &mut ring));
+            stream
+                .chunks(size)
+                .for_each(|piece| frames.feed(piece, &mut ring));
             assert_eq!(ring.text(), "abcde", "pieces of {size}");
         }
     }

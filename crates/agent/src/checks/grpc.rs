@@ -46,11 +46,22 @@ const CODES: [&str; 17] = [
 ];
 
 /// Runs a gRPC check.
-pub(super) async fn run(env: &Env, check: &CheckType, timeout: Duration, tls: &TlsForChecks) -> Outcome {
+pub(super) async fn run(
+    env: &Env,
+    check: &CheckType,
+    timeout: Duration,
+    tls: &TlsForChecks,
+) -> Outcome {
     let (target, service) = check.grpc.split_once('/').unwrap_or((&check.grpc, ""));
-    let text = match env.timeout(timeout, call(env, check, target, service, timeout, tls)).await {
+    let text = match env
+        .timeout(timeout, call(env, check, target, service, timeout, tls))
+        .await
+    {
         Ok(Ok(SERVING)) => {
-            return Outcome::new(Status::Passing, format!("gRPC check {}: success", check.grpc));
+            return Outcome::new(
+                Status::Passing,
+                format!("gRPC check {}: success", check.grpc),
+            );
         }
         Ok(Ok(_)) => "gRPC application didn't report service healthy".to_owned(),
         Ok(Err(text)) => text,
@@ -71,14 +82,26 @@ async fn call(
     timeout: Duration,
     tls: &TlsForChecks,
 ) -> Result<u64, String> {
-    let dialing =
-        |err: String| failure("Unavailable", &format!("connection error: desc = {:?}", format!("transport: {err}")));
-    let stream =
-        dial(env, target, timeout).await.map_err(|err| dialing(format!("Error while dialing {err}")))?;
+    let dialing = |err: String| {
+        failure(
+            "Unavailable",
+            &format!("connection error: desc = {:?}", format!("transport: {err}")),
+        )
+    };
+    let stream = dial(env, target, timeout)
+        .await
+        .map_err(|err| dialing(format!("Error while dialing {err}")))?;
     if check.grpc_use_tls {
         let host = split(target).map_or(target, |(host, _)| host);
         let stream = tls
-            .connect(env, stream, host, check.tls_skip_verify, Alpn::Http2, timeout)
+            .connect(
+                env,
+                stream,
+                host,
+                check.tls_skip_verify,
+                Alpn::Http2,
+                timeout,
+            )
             .await
             .map_err(|err| dialing(format!("authentication handshake failed: {err}")))?;
         ask(env, stream, "https", target, service).await
@@ -96,19 +119,29 @@ async fn ask<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 ) -> Result<u64, String> {
     let closed = |_: hyper::Error| failure("Unavailable", "connection closed");
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(Spawner(env.clone()), TokioIo::new(stream)).await.map_err(closed)?;
+        hyper::client::conn::http2::handshake(Spawner(env.clone()), TokioIo::new(stream))
+            .await
+            .map_err(closed)?;
     let connection = async move {
         // Its failure shows in the response.
         let _ = connection.await;
     };
     let _guard = env.spawn_here("check-grpc", connection).abort_on_drop();
-    let request = request(scheme, target, service).ok_or_else(|| failure("Internal", "malformed target"))?;
+    let request =
+        request(scheme, target, service).ok_or_else(|| failure("Internal", "malformed target"))?;
     let response = sender.send_request(request).await.map_err(closed)?;
     if response.status() != StatusCode::OK {
-        let code = if response.status() == StatusCode::NOT_FOUND { "Unimplemented" } else { "Unknown" };
+        let code = if response.status() == StatusCode::NOT_FOUND {
+            "Unimplemented"
+        } else {
+            "Unknown"
+        };
         let reason = response.status().canonical_reason().unwrap_or_default();
         let number = response.status().as_u16();
-        return Err(failure(code, &format!("{reason}: HTTP status code {number}")));
+        return Err(failure(
+            code,
+            &format!("{reason}: HTTP status code {number}"),
+        ));
     }
     verdict(response.headers())?;
     let (message, trailers) = read(response.into_body()).await.map_err(closed)?;
@@ -119,7 +152,9 @@ async fn ask<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 fn request(scheme: &str, target: &str, service: &str) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::new(Full::new(encode(service)));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = format!("{scheme}://{target}/grpc.health.v1.Health/Check").parse().ok()?;
+    *request.uri_mut() = format!("{scheme}://{target}/grpc.health.v1.Health/Check")
+        .parse()
+        .ok()?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -198,7 +233,9 @@ async fn read(mut body: hyper::body::Incoming) -> Result<(Vec<u8>, HeaderMap), h
     let mut trailers = HeaderMap::new();
     while let Some(frame) = body.frame().await {
         match frame?.into_data() {
-            Ok(data) if message.len() + data.len() <= ANSWER_SIZE_MAX => message.extend_from_slice(&data),
+            Ok(data) if message.len() + data.len() <= ANSWER_SIZE_MAX => {
+                message.extend_from_slice(&data)
+            }
             Ok(_) => break,
             Err(frame) => {
                 if let Ok(found) = frame.into_trailers() {
@@ -212,12 +249,17 @@ async fn read(mut body: hyper::body::Incoming) -> Result<(Vec<u8>, HeaderMap), h
 
 /// The error a head or trailer reports, if it does.
 fn verdict(headers: &HeaderMap) -> Result<(), String> {
-    let Some(code) = headers.get("grpc-status").and_then(|v| v.to_str().ok()) else { return Ok(()) };
+    let Some(code) = headers.get("grpc-status").and_then(|v| v.to_str().ok()) else {
+        return Ok(());
+    };
     let code: usize = code.parse().unwrap_or(2);
     if code == 0 {
         return Ok(());
     }
-    let text = headers.get("grpc-message").map(|v| percent_decoded(v.as_bytes())).unwrap_or_default();
+    let text = headers
+        .get("grpc-message")
+        .map(|v| percent_decoded(v.as_bytes()))
+        .unwrap_or_default();
     Err(failure(CODES.get(code).unwrap_or(&"Unknown"), &text))
 }
 
@@ -225,8 +267,11 @@ fn percent_decoded(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let value = escape.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let escape = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten();
+        let value =
+            escape.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         match value {
             Some(byte) => {
                 out.push(byte);
@@ -252,7 +297,7 @@ where
 {
     fn execute(&self, future: F) {
         // It ends with the connection.
-        let _ = self.0.spawn_here("check-grpc-stream", future);
+        drop(self.0.spawn_here("check-grpc-stream", future));
     }
 }
 

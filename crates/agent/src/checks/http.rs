@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -52,7 +54,11 @@ pub(super) async fn run(
     limit: usize,
     tls: &TlsForChecks,
 ) -> Outcome {
-    let method = if check.method.is_empty() { "GET" } else { &check.method };
+    let method = if check.method.is_empty() {
+        "GET"
+    } else {
+        &check.method
+    };
     let request = HttpRequest {
         method: method.to_owned(),
         url: check.http.to_string(),
@@ -83,7 +89,9 @@ pub(super) async fn run(
 fn headers(check: &CheckType) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in &check.header {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            continue;
+        };
         for value in values {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.append(name.clone(), value);
@@ -114,7 +122,10 @@ pub(crate) async fn send(
         let text = |method: &str, problem: &dyn std::fmt::Display| {
             format!("{} {:?}: {problem}", verb(method), escaped(&shown))
         };
-        let url: Uri = request.url.parse().map_err(|_| text(&request.method, &NO_SCHEME))?;
+        let url: Uri = request
+            .url
+            .parse()
+            .map_err(|_| text(&request.method, &NO_SCHEME))?;
         let left = deadline.since(env.mono());
         let exchange = exchange(env, &request, &url, left, tls);
         let (response, connection) = match env.timeout(left, exchange).await {
@@ -129,7 +140,11 @@ pub(crate) async fn send(
             None => return Ok(answer(env, response, connection, limit, deadline).await),
         }
     }
-    Err(format!("{} {:?}: stopped after {REDIRECTS_MAX} redirects", verb(&request.method), shown))
+    Err(format!(
+        "{} {:?}: stopped after {REDIRECTS_MAX} redirects",
+        verb(&request.method),
+        shown
+    ))
 }
 
 const NO_SCHEME: &str = "unsupported protocol scheme \"\"";
@@ -161,14 +176,20 @@ async fn exchange(
     let message = message(request, url, authority.as_str())?;
     if scheme == "https" {
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = tls.connect(env, stream, name, request.skip_verify, Alpn::Http1, timeout).await?;
+        let stream = tls
+            .connect(env, stream, name, request.skip_verify, Alpn::Http1, timeout)
+            .await?;
         converse(env, stream, message).await
     } else {
         converse(env, stream, message).await
     }
 }
 
-fn message(request: &HttpRequest, url: &Uri, authority: &str) -> Result<Request<Full<Bytes>>, String> {
+fn message(
+    request: &HttpRequest,
+    url: &Uri,
+    authority: &str,
+) -> Result<Request<Full<Bytes>>, String> {
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| format!("net/http: invalid method {:?}", request.method))?;
     let path = url.path_and_query().map_or("/", |p| p.as_str());
@@ -177,11 +198,15 @@ fn message(request: &HttpRequest, url: &Uri, authority: &str) -> Result<Request<
     *message.uri_mut() = path.parse().map_err(|_| format!("invalid path {path:?}"))?;
     *message.headers_mut() = request.headers.clone();
     if !message.headers().contains_key(HOST) {
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let value = HeaderValue::from_str(host).map_err(|_| format!("invalid host {host:?}"))?;
         message.headers_mut().insert(HOST, value);
     }
-    message.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    message
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(message)
 }
 
@@ -202,7 +227,10 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>
         let _ = connection.await;
     };
     let guard = env.spawn_here("check-http", connection).abort_on_drop();
-    let response = sender.send_request(message).await.map_err(|err| text_of(&err))?;
+    let response = sender
+        .send_request(message)
+        .await
+        .map_err(|err| text_of(&err))?;
     Ok((response, guard))
 }
 
@@ -238,11 +266,18 @@ async fn answer(
         Err(_) => warn!("answer to a check took too long"),
     }
     drop(connection);
-    HttpAnswer { code: code.as_u16(), reason, body }
+    HttpAnswer {
+        code: code.as_u16(),
+        reason,
+        body,
+    }
 }
 
 /// Reads all of a body; only the end of it is kept.
-pub(super) async fn read_body(mut body: hyper::body::Incoming, ring: &mut OutputRing) -> Result<(), hyper::Error> {
+pub(super) async fn read_body(
+    mut body: hyper::body::Incoming,
+    ring: &mut OutputRing,
+) -> Result<(), hyper::Error> {
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
             ring.write(data);
@@ -256,7 +291,11 @@ fn redirect(response: &Response<hyper::body::Incoming>, base: &Uri) -> Option<(S
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    let location = response.headers().get(hyper::header::LOCATION)?.to_str().ok()?;
+    let location = response
+        .headers()
+        .get(hyper::header::LOCATION)?
+        .to_str()
+        .ok()?;
     Some((location.to_owned(), resolve(base, location)))
 }
 
@@ -280,14 +319,21 @@ fn resolve(base: &Uri, location: &str) -> String {
 }
 
 /// Turns a request into the one that follows a redirect.
-fn follow(request: &mut HttpRequest, response: &Response<hyper::body::Incoming>, from: &Uri, target: String) {
+fn follow(
+    request: &mut HttpRequest,
+    response: &Response<hyper::body::Incoming>,
+    from: &Uri,
+    target: String,
+) {
     if matches!(response.status().as_u16(), 301..=303) {
         if request.method != "HEAD" {
             request.method = "GET".to_owned();
         }
         request.body = Bytes::new();
     }
-    let same_host = target.parse::<Uri>().is_ok_and(|to| to.authority().map(|a| a.host()) == from.authority().map(|a| a.host()));
+    let same_host = target
+        .parse::<Uri>()
+        .is_ok_and(|to| to.authority().map(|a| a.host()) == from.authority().map(|a| a.host()));
     if !same_host {
         request.headers.remove(AUTHORIZATION);
         request.headers.remove(COOKIE);
@@ -299,7 +345,10 @@ fn follow(request: &mut HttpRequest, response: &Response<hyper::body::Incoming>,
 /// The method as errors begin with it: first letter as it is, the others small.
 fn verb(method: &str) -> String {
     let mut chars = method.chars();
-    chars.next().map(|first| first.to_string() + &chars.as_str().to_lowercase()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_string() + &chars.as_str().to_lowercase())
+        .unwrap_or_default()
 }
 
 fn escaped(url: &str) -> String {

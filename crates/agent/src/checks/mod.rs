@@ -53,7 +53,11 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     fn new(status: Status, output: impl Into<String>) -> Outcome {
-        Outcome { status, output: output.into(), thresholds: true }
+        Outcome {
+            status,
+            output: output.into(),
+            thresholds: true,
+        }
     }
 
     fn critical(output: impl Into<String>) -> Outcome {
@@ -103,13 +107,26 @@ impl Scheduler {
             warn!(check = %id, interval = ?interval, minimum = ?INTERVAL_MIN, "check has interval below minimum");
             interval = INTERVAL_MIN;
         }
-        let first = if follows { Duration::ZERO } else { self.env.jitter(interval) };
+        let first = if follows {
+            Duration::ZERO
+        } else {
+            self.env.jitter(interval)
+        };
         let due = self.env.mono() + first;
         {
             let mut jobs = self.jobs.lock();
             jobs.remove(&id);
             jobs.queue.insert((due, id.clone()));
-            jobs.by_id.insert(id, Job { generation, check, interval, due: Some(due), running: None });
+            jobs.by_id.insert(
+                id,
+                Job {
+                    generation,
+                    check,
+                    interval,
+                    due: Some(due),
+                    running: None,
+                },
+            );
         }
         self.wake.notify_one();
     }
@@ -157,14 +174,25 @@ impl Scheduler {
             jobs.queue.pop_first();
             if let Some(job) = jobs.by_id.get_mut(&id) {
                 job.due = None;
-                let run = Arc::clone(self).one_run(handle.clone(), id, job.generation, Arc::clone(&job.check));
+                let run = Arc::clone(self).one_run(
+                    handle.clone(),
+                    id,
+                    job.generation,
+                    Arc::clone(&job.check),
+                );
                 job.running = Some(self.env.spawn("check-run", run).abort_on_drop());
             }
         }
         None
     }
 
-    async fn one_run(self: Arc<Self>, handle: Handle, id: Text, generation: u64, check: Arc<CheckType>) {
+    async fn one_run(
+        self: Arc<Self>,
+        handle: Handle,
+        id: Text,
+        generation: u64,
+        check: Arc<CheckType>,
+    ) {
         let probe = probe_of(&check);
         if probe == Probe::RemoteAlias {
             alias::follow(&handle, &id, generation, &check).await;
@@ -174,7 +202,9 @@ impl Scheduler {
             Probe::Script | Probe::Docker => &self.processes,
             _ => &self.network,
         };
-        let Ok(slot) = slots.acquire().await else { return };
+        let Ok(slot) = slots.acquire().await else {
+            return;
+        };
         let local = &handle.inner.local;
         let limit = local.output_limit(check.output_max_size);
         let outcome = run_probe(&self.env, probe, &check, limit, &local.tls_for_checks()).await;
@@ -186,7 +216,13 @@ impl Scheduler {
 
     fn finished(&self, id: &Text, generation: u64) {
         let mut jobs = self.jobs.lock();
-        let Some(job) = jobs.by_id.get_mut(id).filter(|job| job.generation == generation) else { return };
+        let Some(job) = jobs
+            .by_id
+            .get_mut(id)
+            .filter(|job| job.generation == generation)
+        else {
+            return;
+        };
         let due = self.env.mono() + job.interval;
         job.due = Some(due);
         // The guard belongs to the task that is ending here; letting it go only asks a done task to stop.
@@ -200,10 +236,8 @@ impl Scheduler {
 
 impl Jobs {
     fn remove(&mut self, id: &Text) {
-        if let Some(job) = self.by_id.remove(id) {
-            if let Some(due) = job.due {
-                self.queue.remove(&(due, id.clone()));
-            }
+        if let Some(due) = self.by_id.remove(id).and_then(|job| job.due) {
+            self.queue.remove(&(due, id.clone()));
         }
     }
 }
@@ -216,7 +250,13 @@ pub(crate) async fn run_probe(
     output_limit: usize,
     tls: &TlsForChecks,
 ) -> Outcome {
-    let timeout = |default| if check.timeout.is_zero() { default } else { check.timeout };
+    let timeout = |default| {
+        if check.timeout.is_zero() {
+            default
+        } else {
+            check.timeout
+        }
+    };
     match probe {
         Probe::Http => http::run(env, check, timeout(NETWORK_TIMEOUT), output_limit, tls).await,
         Probe::Tcp => dial::run(env, check, timeout(NETWORK_TIMEOUT)).await,

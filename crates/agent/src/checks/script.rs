@@ -18,11 +18,18 @@ use super::dial::os_text;
 
 /// Runs the command once.
 pub(super) async fn run(env: &Env, check: &CheckType, timeout: Duration, limit: usize) -> Outcome {
-    let mut words = check.script_args.iter().map(|word| std::ffi::OsString::from(&**word));
+    let mut words = check
+        .script_args
+        .iter()
+        .map(|word| std::ffi::OsString::from(&**word));
     let Some(program) = words.next() else {
         return Outcome::critical("no command");
     };
-    let command = Command { program: program.clone(), args: words.collect(), ..Command::default() };
+    let command = Command {
+        program: program.clone(),
+        args: words.collect(),
+        ..Command::default()
+    };
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(err) => return Outcome::critical(not_started(&program.to_string_lossy(), &err)),
@@ -51,7 +58,10 @@ pub(super) async fn run(env: &Env, check: &CheckType, timeout: Duration, limit: 
                 text.push_str("\n\n");
                 text.push_str(&output);
             }
-            Outcome { thresholds: false, ..Outcome::critical(text) }
+            Outcome {
+                thresholds: false,
+                ..Outcome::critical(text)
+            }
         }
     }
 }

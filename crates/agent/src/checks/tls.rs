@@ -96,14 +96,27 @@ impl TlsForChecks {
                 // Reading the system's certificates takes longer than a task may block.
                 let inner = Arc::clone(&self.0);
                 let work = move || inner.build(skip_verify, alpn);
-                let built = env.spawn_blocking("check-tls", work).join().await.map_err(|err| err.to_string())?;
+                let built = env
+                    .spawn_blocking("check-tls", work)
+                    .join()
+                    .await
+                    .map_err(|err| err.to_string())?;
                 Arc::clone(cell.get_or_init(|| built))
             }
         };
-        let own_name = self.0.files.as_ref().map(|files| files.server_name.as_str()).filter(|name| !name.is_empty());
+        let own_name = self
+            .0
+            .files
+            .as_ref()
+            .map(|files| files.server_name.as_str())
+            .filter(|name| !name.is_empty());
         let host = own_name.unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("x509: {host:?} is no host name"))?;
-        match env.timeout(timeout, TlsConnector::from(config).connect(name, stream)).await {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("x509: {host:?} is no host name"))?;
+        match env
+            .timeout(timeout, TlsConnector::from(config).connect(name, stream))
+            .await
+        {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(err)) => Err(tls_text(&err)),
             Err(_) => Err("net/http: TLS handshake timeout".to_owned()),
@@ -118,17 +131,20 @@ impl Inner {
             .with_safe_default_protocol_versions()
             .expect("the provider supports the default versions");
         let builder = if skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(TakeAny(provider)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(TakeAny(provider)))
         } else {
             builder.with_root_certificates(self.roots())
         };
         let mut config = match self.client_certificate() {
-            Some((chain, key)) => {
-                builder.clone().with_client_auth_cert(chain, key).unwrap_or_else(|err| {
+            Some((chain, key)) => builder
+                .clone()
+                .with_client_auth_cert(chain, key)
+                .unwrap_or_else(|err| {
                     warn!(%err, "the agent's certificate cannot be used for checks");
                     builder.with_no_client_auth()
-                })
-            }
+                }),
             None => builder.with_no_client_auth(),
         };
         if alpn == Alpn::Http2 {
@@ -142,14 +158,24 @@ impl Inner {
         if let Some(files) = &self.files {
             let mut own: Vec<PathBuf> = files.ca_file.iter().cloned().collect();
             if let Some(folder) = &files.ca_path {
-                own.extend(self.disk.list_dir(folder).unwrap_or_default().into_iter().map(|name| folder.join(name)));
+                own.extend(
+                    self.disk
+                        .list_dir(folder)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|name| folder.join(name)),
+                );
             }
             if !own.is_empty() {
                 own.iter().for_each(|path| self.add_roots(path, &mut roots));
                 return roots;
             }
         }
-        if let Some(bundle) = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| self.disk.exists(path)) {
+        if let Some(bundle) = SYSTEM_BUNDLES
+            .iter()
+            .map(Path::new)
+            .find(|path| self.disk.exists(path))
+        {
             self.add_roots(bundle, &mut roots);
         }
         roots
@@ -161,22 +187,31 @@ impl Inner {
                 let certs = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok);
                 roots.add_parsable_certificates(certs);
             }
-            Err(err) => warn!(file = %path.display(), %err, "certificate authorities cannot be read"),
+            Err(err) => {
+                warn!(file = %path.display(), %err, "certificate authorities cannot be read")
+            }
         }
     }
 
     fn client_certificate(&self) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let files = self.files.as_ref()?;
         let (cert, key) = (files.cert_file.as_ref()?, files.key_file.as_ref()?);
-        let chain = CertificateDer::pem_slice_iter(&self.disk.read(cert).ok()?).filter_map(Result::ok).collect();
+        let chain = CertificateDer::pem_slice_iter(&self.disk.read(cert).ok()?)
+            .filter_map(Result::ok)
+            .collect();
         let key = PrivateKeyDer::from_pem_slice(&self.disk.read(key).ok()?).ok()?;
         Some((chain, key))
     }
 }
 
 fn tls_text(err: &std::io::Error) -> String {
-    match err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidMessage(_)) => "tls: first record does not look like a TLS handshake".to_owned(),
+    match err
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "tls: first record does not look like a TLS handshake".to_owned()
+        }
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             "x509: certificate signed by unknown authority".to_owned()
         }
@@ -208,7 +243,12 @@ impl ServerCertVerifier for TakeAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -217,7 +257,12 @@ impl ServerCertVerifier for TakeAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -47,7 +47,10 @@ struct ServiceFile {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct ServiceJson {
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     kind: String,
     #[serde(rename = "ID", deserialize_with = "nullable")]
     id: String,
@@ -56,7 +59,10 @@ struct ServiceJson {
     tags: Option<Vec<String>>,
     #[serde(deserialize_with = "nullable")]
     address: String,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     tagged_addresses: BTreeMap<String, AddressJson>,
     meta: Option<BTreeMap<String, String>>,
     #[serde(deserialize_with = "nullable")]
@@ -100,11 +106,21 @@ struct ConnectJson {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct ProxyJson {
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     destination_service_name: String,
-    #[serde(rename = "DestinationServiceID", deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "DestinationServiceID",
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     destination_service_id: String,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     local_service_address: String,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_zero")]
     local_service_port: i64,
@@ -123,13 +139,19 @@ struct ProxyJson {
 struct UpstreamJson {
     #[serde(deserialize_with = "nullable")]
     destination_type: String,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     destination_namespace: String,
     #[serde(deserialize_with = "nullable")]
     destination_name: String,
     #[serde(deserialize_with = "nullable")]
     datacenter: String,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     local_bind_address: String,
     #[serde(deserialize_with = "nullable")]
     local_bind_port: i64,
@@ -141,7 +163,10 @@ struct UpstreamJson {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct ModeJson {
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     mode: String,
 }
 
@@ -301,7 +326,10 @@ pub(crate) fn decode_service(bytes: &[u8]) -> Result<(Service, Text), FormatErro
     let file: ServiceFile = match serde_json::from_slice(bytes) {
         Ok(file) => file,
         Err(err) => match serde_json::from_slice(bytes) {
-            Ok(bare) => ServiceFile { service: Some(bare), ..ServiceFile::default() },
+            Ok(bare) => ServiceFile {
+                service: Some(bare),
+                ..ServiceFile::default()
+            },
             Err(_) => return Err(err.into()),
         },
     };
@@ -311,7 +339,12 @@ pub(crate) fn decode_service(bytes: &[u8]) -> Result<(Service, Text), FormatErro
 }
 
 /// The file of a check.
-pub(crate) fn encode_check(check: &Check, check_type: Option<&CheckType>, token: &str, source: Source) -> Vec<u8> {
+pub(crate) fn encode_check(
+    check: &Check,
+    check_type: Option<&CheckType>,
+    token: &str,
+    source: Source,
+) -> Vec<u8> {
     bytes(&CheckFile {
         check: check_json(check),
         chk_type: check_type.map(check_type_json),
@@ -333,7 +366,11 @@ pub(crate) fn decode_check(bytes: &[u8]) -> Result<RestoredCheck, FormatError> {
         check: check_of(file.check),
         check_type: file.chk_type.map(check_type_of),
         token: text(&file.token),
-        source: if file.source == "local" { Source::Config } else { Source::Api },
+        source: if file.source == "local" {
+            Source::Config
+        } else {
+            Source::Api
+        },
     })
 }
 
@@ -353,9 +390,15 @@ pub(crate) fn decode_state(bytes: &[u8]) -> Result<(RestoredState, i128), Format
         return Err(FormatError::Empty);
     }
     let file: StateFile = serde_json::from_slice(bytes)?;
-    let status = Status::parse(&file.status)
-        .ok_or_else(|| FormatError::Word { what: "status", word: file.status.clone() })?;
-    let state = RestoredState { id: text(&file.check_id), status, output: text(&file.output) };
+    let status = Status::parse(&file.status).ok_or_else(|| FormatError::Word {
+        what: "status",
+        word: file.status.clone(),
+    })?;
+    let state = RestoredState {
+        id: text(&file.check_id),
+        status,
+        output: text(&file.output),
+    };
     Ok((state, i128::from(file.expires)))
 }
 
@@ -382,14 +425,31 @@ fn service_json(s: &Service) -> ServiceJson {
         tagged_addresses: s
             .tagged_addresses
             .iter()
-            .map(|(name, a)| (name.to_string(), AddressJson { address: a.address.to_string(), port: a.port }))
+            .map(|(name, a)| {
+                (
+                    name.to_string(),
+                    AddressJson {
+                        address: a.address.to_string(),
+                        port: a.port,
+                    },
+                )
+            })
             .collect(),
-        meta: s.meta.as_ref().map(|m| m.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
+        meta: s.meta.as_ref().map(|m| {
+            m.iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect()
+        }),
         port: s.port,
-        weights: s.weights.map(|w| WeightsJson { passing: w.passing, warning: w.warning }),
+        weights: s.weights.map(|w| WeightsJson {
+            passing: w.passing,
+            warning: w.warning,
+        }),
         enable_tag_override: s.enable_tag_override,
         proxy: proxy_json(s.proxy.as_deref().unwrap_or(&none)),
-        connect: ConnectJson { native: s.connect_native },
+        connect: ConnectJson {
+            native: s.connect_native,
+        },
         create_index: 0,
         modify_index: 0,
     }
@@ -399,8 +459,10 @@ fn service_of(j: ServiceJson) -> Result<Service, FormatError> {
     if j.id.is_empty() {
         return Err(FormatError::NoId);
     }
-    let kind =
-        ServiceKind::parse(&j.kind).ok_or_else(|| FormatError::Word { what: "service kind", word: j.kind.clone() })?;
+    let kind = ServiceKind::parse(&j.kind).ok_or_else(|| FormatError::Word {
+        what: "service kind",
+        word: j.kind.clone(),
+    })?;
     let proxy = proxy_of(j.proxy);
     Ok(Service {
         kind,
@@ -411,11 +473,26 @@ fn service_of(j: ServiceJson) -> Result<Service, FormatError> {
         tagged_addresses: j
             .tagged_addresses
             .into_iter()
-            .map(|(name, a)| (text(&name), ServiceAddress { address: text(&a.address), port: a.port }))
+            .map(|(name, a)| {
+                (
+                    text(&name),
+                    ServiceAddress {
+                        address: text(&a.address),
+                        port: a.port,
+                    },
+                )
+            })
             .collect(),
-        meta: j.meta.map(|m| m.iter().map(|(k, v)| (text(k), text(v))).collect::<TextMap>()),
+        meta: j.meta.map(|m| {
+            m.iter()
+                .map(|(k, v)| (text(k), text(v)))
+                .collect::<TextMap>()
+        }),
         port: j.port,
-        weights: Some(j.weights.map_or(Weights::default(), |w| Weights { passing: w.passing, warning: w.warning })),
+        weights: Some(j.weights.map_or(Weights::default(), |w| Weights {
+            passing: w.passing,
+            warning: w.warning,
+        })),
         enable_tag_override: j.enable_tag_override,
         proxy: (proxy != ProxyConfig::default()).then(|| Box::new(proxy)),
         connect_native: j.connect.native,
@@ -432,11 +509,20 @@ fn proxy_json(p: &ProxyConfig) -> ProxyJson {
         local_service_address: p.local_service_address.to_string(),
         local_service_port: p.local_service_port,
         config: p.config.as_ref().map(map_json),
-        upstreams: p.upstreams.as_ref().map(|list| list.iter().map(upstream_json).collect()),
-        mesh_gateway: ModeJson { mode: p.mesh_gateway_mode.to_string() },
+        upstreams: p
+            .upstreams
+            .as_ref()
+            .map(|list| list.iter().map(upstream_json).collect()),
+        mesh_gateway: ModeJson {
+            mode: p.mesh_gateway_mode.to_string(),
+        },
         expose: ExposeJson {
             checks: p.expose.checks,
-            paths: p.expose.paths.as_ref().map(|paths| paths.iter().map(path_json).collect()),
+            paths: p
+                .expose
+                .paths
+                .as_ref()
+                .map(|paths| paths.iter().map(path_json).collect()),
         },
     }
 }
@@ -448,11 +534,16 @@ fn proxy_of(j: ProxyJson) -> ProxyConfig {
         local_service_address: text(&j.local_service_address),
         local_service_port: j.local_service_port,
         config: j.config.map(map_of),
-        upstreams: j.upstreams.map(|list| list.into_iter().map(upstream_of).collect()),
+        upstreams: j
+            .upstreams
+            .map(|list| list.into_iter().map(upstream_of).collect()),
         mesh_gateway_mode: text(&j.mesh_gateway.mode),
         expose: ExposeConfig {
             checks: j.expose.checks,
-            paths: j.expose.paths.map(|paths| paths.into_iter().map(path_of).collect()),
+            paths: j
+                .expose
+                .paths
+                .map(|paths| paths.into_iter().map(path_of).collect()),
         },
     }
 }
@@ -466,7 +557,9 @@ fn upstream_json(u: &Upstream) -> UpstreamJson {
         local_bind_address: u.local_bind_address.to_string(),
         local_bind_port: u.local_bind_port,
         config: u.config.as_ref().map(map_json),
-        mesh_gateway: ModeJson { mode: u.mesh_gateway_mode.to_string() },
+        mesh_gateway: ModeJson {
+            mode: u.mesh_gateway_mode.to_string(),
+        },
     }
 }
 
@@ -546,8 +639,12 @@ fn check_type_json(c: &CheckType) -> CheckTypeJson {
         notes: c.notes.to_string(),
         script_args: (!c.script_args.is_empty()).then(|| strings(&c.script_args)),
         http: c.http.to_string(),
-        header: (!c.header.is_empty())
-            .then(|| c.header.iter().map(|(name, values)| (name.to_string(), strings(values))).collect()),
+        header: (!c.header.is_empty()).then(|| {
+            c.header
+                .iter()
+                .map(|(name, values)| (name.to_string(), strings(values)))
+                .collect()
+        }),
         method: c.method.to_string(),
         body: c.body.to_string(),
         tcp: c.tcp.to_string(),
@@ -605,7 +702,9 @@ fn check_type_of(j: CheckTypeJson) -> CheckType {
 }
 
 fn map_json(map: &ValueMap) -> serde_json::Map<String, Json> {
-    map.iter().map(|(key, value)| (key.to_string(), value_json(value))).collect()
+    map.iter()
+        .map(|(key, value)| (key.to_string(), value_json(value)))
+        .collect()
 }
 
 fn value_json(value: &Value) -> Json {
@@ -624,7 +723,9 @@ fn value_json(value: &Value) -> Json {
 }
 
 fn map_of(map: serde_json::Map<String, Json>) -> ValueMap {
-    map.into_iter().map(|(key, value)| (text(&key), value_of(value))).collect()
+    map.into_iter()
+        .map(|(key, value)| (text(&key), value_of(value)))
+        .collect()
 }
 
 fn value_of(value: Json) -> Value {

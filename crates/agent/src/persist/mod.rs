@@ -31,7 +31,9 @@ pub(crate) struct Paths {
 
 impl Paths {
     pub(crate) fn new(data_dir: &Path) -> Paths {
-        Paths { root: data_dir.to_owned() }
+        Paths {
+            root: data_dir.to_owned(),
+        }
     }
 
     pub(crate) fn service(&self, id: &str) -> PathBuf {
@@ -95,7 +97,9 @@ pub(crate) fn load(disk: &Disk, paths: &Paths, now: Wall) -> Found {
 }
 
 fn files(disk: &Disk, folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let Ok(names) = disk.list_dir(folder) else { return Vec::new() };
+    let Ok(names) = disk.list_dir(folder) else {
+        return Vec::new();
+    };
     let mut files = Vec::new();
     for name in names {
         // A folder (checks/state) is no file; a temporary one was never completed.

@@ -56,7 +56,10 @@ impl Ticket {
     /// Waits for the outcome.
     pub(crate) async fn done(self) -> Result<(), StoreError> {
         self.0.await.unwrap_or_else(|_| {
-            Err(StoreError { path: "registration".to_owned(), problem: "agent is shutting down".to_owned() })
+            Err(StoreError {
+                path: "registration".to_owned(),
+                problem: "agent is shutting down".to_owned(),
+            })
         })
     }
 }
@@ -77,7 +80,11 @@ pub(crate) struct Store {
 impl Store {
     /// A store whose folders exist. Nothing is written before [`Store::run`] runs.
     pub(crate) fn new(env: &Env) -> Store {
-        Store { env: env.clone(), queue: Arc::default(), wake: Arc::default() }
+        Store {
+            env: env.clone(),
+            queue: Arc::default(),
+            wake: Arc::default(),
+        }
     }
 
     /// Queues operations. Does not block; may be called under a lock, so that the order is that of the decisions.
@@ -116,7 +123,10 @@ impl Store {
         let work = move || {
             let outcome = carry_out(&disk, random, &batch);
             for submission in batch {
-                let problem = submission.ops.iter().find_map(|op| outcome.get(op.path()).cloned());
+                let problem = submission
+                    .ops
+                    .iter()
+                    .find_map(|op| outcome.get(op.path()).cloned());
                 // A caller that went away is no problem.
                 let _ = submission.done.send(problem.map_or(Ok(()), Err));
             }
@@ -137,7 +147,10 @@ fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf
         last.insert(op.path(), op);
     }
     let mut failed = BTreeMap::new();
-    let writes = last.values().filter(|op| matches!(op, FileOp::Write(..))).count();
+    let writes = last
+        .values()
+        .filter(|op| matches!(op, FileOp::Write(..)))
+        .count();
     let together = writes >= TOGETHER_MIN;
     let mut written: Vec<(&Path, PathBuf)> = Vec::with_capacity(writes);
     let mut folders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
@@ -157,12 +170,13 @@ fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf
             },
         }
     }
-    if let (true, Some(folder)) = (together, written.first().and_then(|(path, _)| path.parent())) {
-        if let Err(err) = disk.sync_file_system(folder) {
-            for (path, temp) in written.drain(..) {
-                let _ = disk.remove_file(&temp);
-                fail(&mut failed, path, &err);
-            }
+    let folder = written.first().and_then(|(path, _)| path.parent());
+    if let Some(folder) = folder.filter(|_| together)
+        && let Err(err) = disk.sync_file_system(folder)
+    {
+        for (path, temp) in written.drain(..) {
+            let _ = disk.remove_file(&temp);
+            fail(&mut failed, path, &err);
         }
     }
     for (path, temp) in written {
@@ -176,7 +190,9 @@ fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf
     }
     for (folder, paths) in folders {
         if let Err(err) = disk.sync_dir(folder) {
-            paths.into_iter().for_each(|path| fail(&mut failed, path, &err));
+            paths
+                .into_iter()
+                .for_each(|path| fail(&mut failed, path, &err));
         }
     }
     failed
@@ -189,7 +205,12 @@ fn temporary(path: &Path, random: u64) -> PathBuf {
 }
 
 fn write_temporary(disk: &Disk, temp: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let options = OpenOptions { create: true, truncate: true, mode: FILE_MODE, ..OpenOptions::WRITE };
+    let options = OpenOptions {
+        create: true,
+        truncate: true,
+        mode: FILE_MODE,
+        ..OpenOptions::WRITE
+    };
     let write = || {
         let file = disk.open(temp, options)?;
         file.write_all_at(bytes, 0)?;
@@ -208,6 +229,9 @@ fn changed<'a>(folders: &mut BTreeMap<&'a Path, Vec<&'a Path>>, path: &'a Path) 
 
 fn fail(failed: &mut BTreeMap<PathBuf, StoreError>, path: &Path, err: &io::Error) {
     error!(file = %path.display(), %err, "local file not written");
-    let error = StoreError { path: path.display().to_string(), problem: err.to_string() };
+    let error = StoreError {
+        path: path.display().to_string(),
+        problem: err.to_string(),
+    };
     failed.insert(path.to_owned(), error);
 }

@@ -18,13 +18,34 @@ const NOW: Wall = Wall(1_795_416_400 * 1_000_000_000);
 #[test]
 fn a_data_folder_of_consul_loads_whole() {
     let found = load(&Disk::real(), &vectors(), NOW);
-    let mut services: Vec<_> = found.services.iter().map(|(s, token)| (&*s.id, &**token)).collect();
+    let mut services: Vec<_> = found
+        .services
+        .iter()
+        .map(|(s, token)| (&*s.id, &**token))
+        .collect();
     services.sort_unstable();
-    assert_eq!(services, [("scr", ""), ("w1", "secret-token"), ("w1-sidecar-proxy", "secret-token")]);
-    let (sidecar, _) = found.services.iter().find(|(s, _)| &*s.id == "w1-sidecar-proxy").unwrap();
-    assert_eq!((sidecar.kind, sidecar.locally_registered_as_sidecar), (ServiceKind::ConnectProxy, true));
+    assert_eq!(
+        services,
+        [
+            ("scr", ""),
+            ("w1", "secret-token"),
+            ("w1-sidecar-proxy", "secret-token")
+        ]
+    );
+    let (sidecar, _) = found
+        .services
+        .iter()
+        .find(|(s, _)| &*s.id == "w1-sidecar-proxy")
+        .unwrap();
+    assert_eq!(
+        (sidecar.kind, sidecar.locally_registered_as_sidecar),
+        (ServiceKind::ConnectProxy, true)
+    );
     let proxy = sidecar.proxy.as_ref().unwrap();
-    assert_eq!(proxy.config.as_ref().unwrap().get("a"), Some(&Value::Float(1.0)));
+    assert_eq!(
+        proxy.config.as_ref().unwrap().get("a"),
+        Some(&Value::Float(1.0))
+    );
     assert_eq!(proxy.upstreams.as_ref().unwrap()[0].local_bind_port, 99);
     assert_eq!(proxy.expose.paths.as_ref().unwrap()[0].listener_port, 7000);
     let mut checks: Vec<_> = found.checks.iter().map(|c| &*c.check.id).collect();
@@ -41,16 +62,43 @@ fn a_data_folder_of_consul_loads_whole() {
             "service:w1:2",
         ]
     );
-    let http = found.checks.iter().find(|c| &*c.check.id == "service:w1:2").unwrap();
+    let http = found
+        .checks
+        .iter()
+        .find(|c| &*c.check.id == "service:w1:2")
+        .unwrap();
     let check_type = http.check_type.as_ref().unwrap();
-    assert_eq!((check_type.interval, check_type.success_before_passing), (Duration::from_secs(60), 2));
-    assert_eq!(check_type.deregister_critical_service_after, Duration::from_secs(90 * 60));
+    assert_eq!(
+        (check_type.interval, check_type.success_before_passing),
+        (Duration::from_secs(60), 2)
+    );
+    assert_eq!(
+        check_type.deregister_critical_service_after,
+        Duration::from_secs(90 * 60)
+    );
     assert_eq!(check_type.header[0].1.len(), 2);
-    let maintenance = found.checks.iter().find(|c| &*c.check.id == "_service_maintenance:w1").unwrap();
-    assert_eq!((&maintenance.check_type, &*maintenance.check.notes), (&None, "why"));
-    let mut states: Vec<_> = found.states.iter().map(|s| (&*s.id, s.status, &*s.output)).collect();
+    let maintenance = found
+        .checks
+        .iter()
+        .find(|c| &*c.check.id == "_service_maintenance:w1")
+        .unwrap();
+    assert_eq!(
+        (&maintenance.check_type, &*maintenance.check.notes),
+        (&None, "why")
+    );
+    let mut states: Vec<_> = found
+        .states
+        .iter()
+        .map(|s| (&*s.id, s.status, &*s.output))
+        .collect();
     states.sort_unstable();
-    assert_eq!(states, [("nodettl", Status::Passing, ""), ("service:w1:1", Status::Warning, "n1")]);
+    assert_eq!(
+        states,
+        [
+            ("nodettl", Status::Passing, ""),
+            ("service:w1:1", Status::Warning, "n1")
+        ]
+    );
     assert_eq!(found.expired, Vec::<PathBuf>::new());
 }
 
@@ -67,13 +115,19 @@ fn files_are_written_as_consul_writes_them() {
     let disk = Disk::real();
     let found = load(&disk, &vectors(), NOW);
     for (service, token) in &found.services {
-        let ours: serde_json::Value = serde_json::from_slice(&encode_service(service, token, Source::Api)).unwrap();
+        let ours: serde_json::Value =
+            serde_json::from_slice(&encode_service(service, token, Source::Api)).unwrap();
         let theirs: serde_json::Value =
             serde_json::from_slice(&disk.read(&vectors().service(&service.id)).unwrap()).unwrap();
         assert_eq!(ours, theirs, "{}", service.id);
     }
     for found in &found.checks {
-        let bytes = encode_check(&found.check, found.check_type.as_ref(), &found.token, found.source);
+        let bytes = encode_check(
+            &found.check,
+            found.check_type.as_ref(),
+            &found.token,
+            found.source,
+        );
         let ours: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let theirs: serde_json::Value =
             serde_json::from_slice(&disk.read(&vectors().check(&found.check.id)).unwrap()).unwrap();
@@ -101,7 +155,10 @@ fn odd_files_are_read_or_refused_but_never_panic() {
     }
     let text = br#"{"Check":{"CheckID":"c"},"ChkType":{"Interval":"10s","TTL":"1m","Timeout":""}}"#;
     let check_type = format::decode_check(text).unwrap().check_type.unwrap();
-    assert_eq!((check_type.interval, check_type.ttl), (Duration::from_secs(10), Duration::from_secs(60)));
+    assert_eq!(
+        (check_type.interval, check_type.ttl),
+        (Duration::from_secs(10), Duration::from_secs(60))
+    );
     assert!(format::decode_check(br#"{"Check":{}}"#).is_err());
     assert!(format::decode_state(br#"{"CheckID":"c","Status":"fine"}"#).is_err());
 }
@@ -114,8 +171,14 @@ async fn operations_are_durable_when_their_ticket_resolves_and_the_last_on_a_pat
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
     let stop = tribune_rt::CancellationToken::new();
     let tickets = [
-        store.submit(vec![FileOp::Write(a.clone(), b"1".to_vec()), FileOp::Write(b.clone(), b"x".to_vec())]),
-        store.submit(vec![FileOp::Write(a.clone(), b"2".to_vec()), FileOp::Remove(b.clone())]),
+        store.submit(vec![
+            FileOp::Write(a.clone(), b"1".to_vec()),
+            FileOp::Write(b.clone(), b"x".to_vec()),
+        ]),
+        store.submit(vec![
+            FileOp::Write(a.clone(), b"2".to_vec()),
+            FileOp::Remove(b.clone()),
+        ]),
         store.submit(vec![FileOp::Remove(folder.path().join("never"))]),
     ];
     let task = env.spawn("store", store.clone().run(stop.clone()));
@@ -124,9 +187,15 @@ async fn operations_are_durable_when_their_ticket_resolves_and_the_last_on_a_pat
     }
     assert_eq!(std::fs::read(&a).unwrap(), b"2");
     assert!(!b.exists());
-    let lost = store.submit(vec![FileOp::Write(folder.path().join("no/such/folder"), Vec::new())]);
+    let lost = store.submit(vec![FileOp::Write(
+        folder.path().join("no/such/folder"),
+        Vec::new(),
+    )]);
     assert!(lost.done().await.is_err());
-    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["a"], "no temporary file stays");
     stop.cancel();
     task.join().await.unwrap();

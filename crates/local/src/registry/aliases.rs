@@ -33,7 +33,11 @@ impl Registry {
         if self.followers.is_empty() {
             return;
         }
-        if let Some(service) = self.checks.get(id).map(|entry| entry.check.service_id.clone()) {
+        if let Some(service) = self
+            .checks
+            .get(id)
+            .map(|entry| entry.check.service_id.clone())
+        {
             self.touch_followers(&service);
         }
     }
@@ -49,7 +53,12 @@ impl Registry {
         while let Some(id) = self.sync.touched_aliases.pop_first() {
             let again = !done.insert(id.clone());
             if let Some(result) = self.evaluate_alias(&id) {
-                if again && self.checks.get(&id).is_none_or(|entry| entry.check.status == result.status) {
+                if again
+                    && self
+                        .checks
+                        .get(&id)
+                        .is_none_or(|entry| entry.check.status == result.status)
+                {
                     continue;
                 }
                 let output = truncated(&result.output, self.options.output_size_max);
@@ -60,7 +69,13 @@ impl Registry {
 
     fn evaluate_alias(&self, id: &Text) -> Option<AliasResult> {
         let target = &self.checks.get(id)?.check_type.as_ref()?.alias_service;
-        let Some(service) = self.services.get(target) else { return Some(missing(target, "")) };
-        Some(evaluate(self.counted(Some(service)).map(|entry| &*entry.check).filter(|check| check.id != *id)))
+        let Some(service) = self.services.get(target) else {
+            return Some(missing(target, ""));
+        };
+        Some(evaluate(
+            self.counted(Some(service))
+                .map(|entry| &*entry.check)
+                .filter(|check| check.id != *id),
+        ))
     }
 }

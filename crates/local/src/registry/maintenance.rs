@@ -21,7 +21,9 @@ impl Registry {
             .services
             .get(service_id)
             .map(|entry| entry.service.clone())
-            .ok_or_else(|| Refusal::NotFound(format!("No service registered with ID {service_id:?}")))?;
+            .ok_or_else(|| {
+                Refusal::NotFound(format!("No service registered with ID {service_id:?}"))
+            })?;
         let check = Check {
             id: text(&format!("{SERVICE_MAINTENANCE_PREFIX}{service_id}")),
             name: text("Service Maintenance Mode"),
@@ -36,7 +38,13 @@ impl Registry {
     }
 
     /// Turns maintenance of the node on (with a reason, which may be empty) or off.
-    pub fn node_maintenance(&mut self, now: Mono, reason: Option<&str>, token: &Text, out: &mut Vec<Action>) {
+    pub fn node_maintenance(
+        &mut self,
+        now: Mono,
+        reason: Option<&str>,
+        token: &Text,
+        out: &mut Vec<Action>,
+    ) {
         let check = Check {
             id: text(NODE_MAINTENANCE),
             name: text("Node Maintenance Mode"),
@@ -46,7 +54,14 @@ impl Registry {
         self.maintenance(now, check, reason.is_some(), token, out);
     }
 
-    fn maintenance(&mut self, now: Mono, mut check: Check, on: bool, token: &Text, out: &mut Vec<Action>) {
+    fn maintenance(
+        &mut self,
+        now: Mono,
+        mut check: Check,
+        on: bool,
+        token: &Text,
+        out: &mut Vec<Action>,
+    ) {
         let is_on = self.checks.contains_key(&check.id);
         if on && !is_on {
             check.node = self.sync.node().name.clone();

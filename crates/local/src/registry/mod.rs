@@ -265,7 +265,10 @@ impl Registry {
     }
 
     /// Checks of the node itself and of one service, in ID order.
-    pub fn checks_of_service<'a>(&'a self, service: &'a ServiceEntry) -> impl Iterator<Item = &'a CheckEntry> {
+    pub fn checks_of_service<'a>(
+        &'a self,
+        service: &'a ServiceEntry,
+    ) -> impl Iterator<Item = &'a CheckEntry> {
         self.counted(Some(service))
     }
 
@@ -292,8 +295,15 @@ impl Registry {
     }
 
     /// Node-level checks and those of a service, in ID order.
-    fn counted<'a>(&'a self, service: Option<&'a ServiceEntry>) -> impl Iterator<Item = &'a CheckEntry> {
-        let mut ids: Vec<&Text> = self.node_checks.iter().chain(service.into_iter().flat_map(|s| &s.checks)).collect();
+    fn counted<'a>(
+        &'a self,
+        service: Option<&'a ServiceEntry>,
+    ) -> impl Iterator<Item = &'a CheckEntry> {
+        let mut ids: Vec<&Text> = self
+            .node_checks
+            .iter()
+            .chain(service.into_iter().flat_map(|s| &s.checks))
+            .collect();
         ids.sort_unstable();
         ids.into_iter().filter_map(|id| self.checks.get(id))
     }

@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tribune_types::catalog::{Check, Service, ServiceAddress, Status, Weights};
+use tribune_types::catalog::{Check, Service, ServiceAddress, Status};
 use tribune_types::definition::{CheckDefinition, CheckType, ServiceDefinition};
 use tribune_types::id::Index;
 use tribune_types::proxy::ProxyConfig;
 use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 
-use super::{Action, CheckEntry, Registry, RestoredCheck, RestoredState, ServiceEntry, Source, Timer};
+use super::{
+    Action, CheckEntry, Registry, RestoredCheck, RestoredState, ServiceEntry, Source, Timer,
+};
 use crate::check::{Probe, check_word, is_script, probe_of, service_check_id, service_check_name};
 use crate::gate::StatusGate;
 use crate::hash::content_hash;
@@ -58,7 +60,11 @@ impl Registry {
         out: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let (check, check_type) = self.plan_check(definition, source)?;
-        let token = if definition.token.is_empty() { token } else { &definition.token };
+        let token = if definition.token.is_empty() {
+            token
+        } else {
+            &definition.token
+        };
         self.put_check(now, check, Some(check_type), token.clone(), source, out);
         Ok(())
     }
@@ -77,19 +83,37 @@ impl Registry {
         for definition in services {
             let one = self
                 .plan(definition, &definition.token, Source::Config, &mut ports)
-                .map_err(|why| Refusal::Failed(format!("Failed to register service {:?}: {why}", definition.name)))?;
+                .map_err(|why| {
+                    Refusal::Failed(format!(
+                        "Failed to register service {:?}: {why}",
+                        definition.name
+                    ))
+                })?;
             planned.extend(one);
         }
         let kept: BTreeSet<&Text> = planned.iter().map(|one| &one.service.id).collect();
-        let own: BTreeSet<&Text> = planned.iter().flat_map(|one| one.checks.iter().map(|(c, _)| &c.id)).collect();
+        let own: BTreeSet<&Text> = planned
+            .iter()
+            .flat_map(|one| one.checks.iter().map(|(c, _)| &c.id))
+            .collect();
         let mut loose = Vec::new();
         for definition in checks {
             let known = |id: &Text| {
-                kept.contains(id) || self.services.get(id).is_some_and(|entry| entry.source == Source::Api)
+                kept.contains(id)
+                    || self
+                        .services
+                        .get(id)
+                        .is_some_and(|entry| entry.source == Source::Api)
             };
-            loose.push((self.plan_loose(definition, Source::Config, known)?, definition));
+            loose.push((
+                self.plan_loose(definition, Source::Config, known)?,
+                definition,
+            ));
         }
-        let loose_ids: BTreeSet<Text> = loose.iter().map(|((check, _), _)| check.id.clone()).collect();
+        let loose_ids: BTreeSet<Text> = loose
+            .iter()
+            .map(|((check, _), _)| check.id.clone())
+            .collect();
 
         let gone_checks: Vec<Text> = self
             .checks
@@ -119,34 +143,67 @@ impl Registry {
                 check.service_name = entry.service.name.clone();
                 check.service_tags = entry.service.tags.clone();
             }
-            self.put_check(now, check, Some(check_type), definition.token.clone(), Source::Config, out);
+            self.put_check(
+                now,
+                check,
+                Some(check_type),
+                definition.token.clone(),
+                Source::Config,
+                out,
+            );
         }
         Ok(())
     }
 
     /// Takes over a service found on disk. A service of the same ID that is there wins, and the file goes.
-    pub fn restore_service(&mut self, now: Mono, service: Service, token: Text, out: &mut Vec<Action>) {
+    pub fn restore_service(
+        &mut self,
+        now: Mono,
+        service: Service,
+        token: Text,
+        out: &mut Vec<Action>,
+    ) {
         if self.services.contains_key(&service.id) {
             out.push(Action::ForgetService { id: service.id });
             return;
         }
         let at = out.len();
-        self.apply(now, Planned { service, checks: Vec::new(), token }, Source::Api, false, out);
+        self.apply(
+            now,
+            Planned {
+                service,
+                checks: Vec::new(),
+                token,
+            },
+            Source::Api,
+            false,
+            out,
+        );
         drop_saves(out, at);
     }
 
     /// Takes over a check found on disk. A check of the same ID that is there wins; one that cannot be run here is
     /// refused. Both ways its file goes.
-    pub fn restore_check(&mut self, now: Mono, found: RestoredCheck, out: &mut Vec<Action>) -> Result<(), Refusal> {
+    pub fn restore_check(
+        &mut self,
+        now: Mono,
+        found: RestoredCheck,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
         let mut check = found.check;
-        let forget = Action::ForgetCheck { id: check.id.clone() };
+        let forget = Action::ForgetCheck {
+            id: check.id.clone(),
+        };
         if self.checks.contains_key(&check.id) {
             out.push(forget);
             return Ok(());
         }
-        let checked = self
-            .known_service(&check.service_id)
-            .and_then(|()| found.check_type.as_ref().map_or(Ok(()), |t| self.check_scripts(t, found.source)));
+        let checked = self.known_service(&check.service_id).and_then(|()| {
+            found
+                .check_type
+                .as_ref()
+                .map_or(Ok(()), |t| self.check_scripts(t, found.source))
+        });
         if let Err(refusal) = checked {
             out.push(forget);
             return Err(refusal);
@@ -155,16 +212,33 @@ impl Registry {
         check.node = self.sync.node().name.clone();
         (check.create, check.modify) = (Index(0), Index(0));
         let at = out.len();
-        self.put_check(now, check, found.check_type.map(Arc::new), found.token, Source::Api, out);
+        self.put_check(
+            now,
+            check,
+            found.check_type.map(Arc::new),
+            found.token,
+            Source::Api,
+            out,
+        );
         drop_saves(out, at);
         Ok(())
     }
 
     /// Takes over the state of a TTL check found on disk. The caller has dropped expired ones.
     pub fn restore_state(&mut self, now: Mono, state: &RestoredState) {
-        let is_ttl = |e: &CheckEntry| e.check_type.as_ref().is_some_and(|t| probe_of(t) == Probe::Ttl);
+        let is_ttl = |e: &CheckEntry| {
+            e.check_type
+                .as_ref()
+                .is_some_and(|t| probe_of(t) == Probe::Ttl)
+        };
         if self.checks.get(&state.id).is_some_and(is_ttl) {
-            self.store(now, &state.id, state.status, state.output.clone(), std::time::Duration::ZERO);
+            self.store(
+                now,
+                &state.id,
+                state.status,
+                state.output.clone(),
+                std::time::Duration::ZERO,
+            );
             self.refresh_aliases(now);
         }
     }
@@ -175,7 +249,11 @@ impl Registry {
             return false;
         }
         let sidecar = sidecar_id(id);
-        if self.services.get(&sidecar).is_some_and(|e| e.service.locally_registered_as_sidecar) {
+        if self
+            .services
+            .get(&sidecar)
+            .is_some_and(|e| e.service.locally_registered_as_sidecar)
+        {
             self.remove_service(now, &sidecar, out);
         }
         self.refresh_aliases(now);
@@ -199,7 +277,11 @@ impl Registry {
         validate_service(definition)?;
         let mut parent = definition.clone();
         parent.token = token.clone();
-        let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id.clone() };
+        let id = if definition.id.is_empty() {
+            definition.name.clone()
+        } else {
+            definition.id.clone()
+        };
         let mut planned = vec![self.plan_one(&parent, &id, source)?];
         if let Some(block) = &definition.sidecar {
             let sidecar = sidecar_id(&id);
@@ -220,7 +302,12 @@ impl Registry {
         Ok(planned)
     }
 
-    fn plan_one(&self, definition: &ServiceDefinition, id: &Text, source: Source) -> Result<Planned, Refusal> {
+    fn plan_one(
+        &self,
+        definition: &ServiceDefinition,
+        id: &Text,
+        source: Source,
+    ) -> Result<Planned, Refusal> {
         let service = service_of(definition, id);
         let count = definition.checks.len();
         let mut checks = Vec::with_capacity(count);
@@ -240,10 +327,18 @@ impl Registry {
             };
             checks.push((check, Arc::new(check_type.clone())));
         }
-        Ok(Planned { service, checks, token: definition.token.clone() })
+        Ok(Planned {
+            service,
+            checks,
+            token: definition.token.clone(),
+        })
     }
 
-    fn plan_check(&self, definition: &CheckDefinition, source: Source) -> Result<(Check, Arc<CheckType>), Refusal> {
+    fn plan_check(
+        &self,
+        definition: &CheckDefinition,
+        source: Source,
+    ) -> Result<(Check, Arc<CheckType>), Refusal> {
         self.plan_loose(definition, source, |id| self.services.contains_key(id))
     }
 
@@ -257,15 +352,23 @@ impl Registry {
         if check_type.name.is_empty() {
             return Err(Refusal::Invalid("Missing check name".to_owned()));
         }
-        validate_check(check_type).map_err(|why| Refusal::Invalid(format!("Invalid check: {why}")))?;
+        validate_check(check_type)
+            .map_err(|why| Refusal::Invalid(format!("Invalid check: {why}")))?;
         if !definition.service_id.is_empty() && !known(&definition.service_id) {
             return Err(unknown_service(&definition.service_id));
         }
         self.check_scripts(check_type, source)?;
-        let service = self.services.get(&definition.service_id).map(|e| &e.service);
+        let service = self
+            .services
+            .get(&definition.service_id)
+            .map(|e| &e.service);
         let check = Check {
             node: self.sync.node().name.clone(),
-            id: if check_type.id.is_empty() { check_type.name.clone() } else { check_type.id.clone() },
+            id: if check_type.id.is_empty() {
+                check_type.name.clone()
+            } else {
+                check_type.id.clone()
+            },
             name: check_type.name.clone(),
             status: check_type.status.unwrap_or_default(),
             notes: check_type.notes.clone(),
@@ -279,7 +382,11 @@ impl Registry {
     }
 
     fn known_service(&self, id: &Text) -> Result<(), Refusal> {
-        if id.is_empty() || self.services.contains_key(id) { Ok(()) } else { Err(unknown_service(id)) }
+        if id.is_empty() || self.services.contains_key(id) {
+            Ok(())
+        } else {
+            Err(unknown_service(id))
+        }
     }
 
     fn check_scripts(&self, check: &CheckType, source: Source) -> Result<(), Refusal> {
@@ -287,25 +394,52 @@ impl Registry {
             return Ok(());
         }
         match source {
-            Source::Config if !self.options.enable_local_scripts && !self.options.enable_scripts => {
+            Source::Config
+                if !self.options.enable_local_scripts && !self.options.enable_scripts =>
+            {
                 Err(Refusal::Failed(SCRIPTS_OFF.to_owned()))
             }
-            Source::Api if !self.options.enable_scripts => Err(Refusal::Failed(REMOTE_SCRIPTS_OFF.to_owned())),
+            Source::Api if !self.options.enable_scripts => {
+                Err(Refusal::Failed(REMOTE_SCRIPTS_OFF.to_owned()))
+            }
             _ => Ok(()),
         }
     }
 
-    fn apply(&mut self, now: Mono, planned: Planned, source: Source, replace: bool, out: &mut Vec<Action>) {
-        let Planned { service, checks, token } = planned;
+    fn apply(
+        &mut self,
+        now: Mono,
+        planned: Planned,
+        source: Source,
+        replace: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Planned {
+            service,
+            checks,
+            token,
+        } = planned;
         let id = service.id.clone();
         let old = self.services.remove(&id);
-        let unchanged = old.as_ref().is_some_and(|old| same_service(&old.service, &service) && old.token == token);
+        let unchanged = old
+            .as_ref()
+            .is_some_and(|old| same_service(&old.service, &service) && old.token == token);
         let was_saved = old.as_ref().is_some_and(|old| old.source == Source::Api);
         let old_checks = old.map(|old| old.checks).unwrap_or_default();
-        let entry =
-            ServiceEntry { hash: content_hash(&service), service: Arc::new(service), token, source, checks: old_checks };
+        let entry = ServiceEntry {
+            hash: content_hash(&service),
+            service: Arc::new(service),
+            token,
+            source,
+            checks: old_checks,
+        };
         let stale: Vec<Text> = if replace {
-            entry.checks.iter().filter(|id| !checks.iter().any(|(c, _)| c.id == **id)).cloned().collect()
+            entry
+                .checks
+                .iter()
+                .filter(|id| !checks.iter().any(|(c, _)| c.id == **id))
+                .cloned()
+                .collect()
         } else {
             Vec::new()
         };
@@ -320,7 +454,11 @@ impl Registry {
         for id in stale {
             self.remove_check(now, &id, out);
         }
-        let token = self.services.get(&id).map(|e| e.token.clone()).unwrap_or_default();
+        let token = self
+            .services
+            .get(&id)
+            .map(|e| e.token.clone())
+            .unwrap_or_default();
         for (check, check_type) in checks {
             self.put_check(now, check, Some(check_type), token.clone(), source, out);
         }
@@ -348,21 +486,29 @@ impl Registry {
             check.output = old.check.output.clone();
             critical_since = old.critical_since;
             was_saved = old.source == Source::Api;
-            was_ttl = old.check_type.as_ref().is_some_and(|t| probe_of(t) == Probe::Ttl);
+            was_ttl = old
+                .check_type
+                .as_ref()
+                .is_some_and(|t| probe_of(t) == Probe::Ttl);
             self.unlink_check(old);
         }
         let probe = check_type.as_deref().map_or(Probe::None, probe_of);
-        let unchanged =
-            old.as_ref().is_some_and(|old| super::results::same_check(&old.check, &check, true) && old.token == token);
+        let unchanged = old.as_ref().is_some_and(|old| {
+            super::results::same_check(&old.check, &check, true) && old.token == token
+        });
         let generation = self.next_generation();
         if check.status == Status::Critical {
             critical_since = critical_since.or(Some(now));
         } else {
             critical_since = None;
         }
-        let ttl_deadline = check_type.as_ref().filter(|_| probe == Probe::Ttl).map(|t| now + t.ttl);
-        let (passing, critical) =
-            check_type.as_ref().map_or((0, 0), |t| (t.success_before_passing, t.failures_before_critical));
+        let ttl_deadline = check_type
+            .as_ref()
+            .filter(|_| probe == Probe::Ttl)
+            .map(|t| now + t.ttl);
+        let (passing, critical) = check_type.as_ref().map_or((0, 0), |t| {
+            (t.success_before_passing, t.failures_before_critical)
+        });
         let entry = CheckEntry {
             ttl_output: check.output.clone(),
             check: Arc::new(check),
@@ -392,14 +538,20 @@ impl Registry {
                     out.push(Action::StopProbe { id: id.clone() });
                 }
             }
-            (_, Some(check_type)) => out.push(Action::StartProbe { id: id.clone(), generation, check_type }),
+            (_, Some(check_type)) => out.push(Action::StartProbe {
+                id: id.clone(),
+                generation,
+                check_type,
+            }),
         }
         self.touch_followers_of_check(&id);
         self.refresh_aliases(now);
     }
 
     fn remove_service(&mut self, now: Mono, id: &str, out: &mut Vec<Action>) -> bool {
-        let Some(entry) = self.services.remove(id) else { return false };
+        let Some(entry) = self.services.remove(id) else {
+            return false;
+        };
         let id = entry.service.id.clone();
         self.sync_service_gone(&id, &entry.token);
         for check in &entry.checks {
@@ -414,7 +566,9 @@ impl Registry {
     }
 
     pub(super) fn remove_check(&mut self, _now: Mono, id: &str, out: &mut Vec<Action>) -> bool {
-        let Some(entry) = self.checks.remove(id) else { return false };
+        let Some(entry) = self.checks.remove(id) else {
+            return false;
+        };
         let id = entry.check.id.clone();
         self.unlink_check(&entry);
         self.sync_check_gone(&id, &entry.check.service_id, &entry.token);
@@ -441,7 +595,10 @@ impl Registry {
         }
         if let Some(check_type) = &entry.check_type {
             if probe_of(check_type) == Probe::LocalAlias {
-                self.followers.entry(check_type.alias_service.clone()).or_default().insert(id.clone());
+                self.followers
+                    .entry(check_type.alias_service.clone())
+                    .or_default()
+                    .insert(id.clone());
                 self.touch_alias(id);
             }
             if !check_type.deregister_critical_service_after.is_zero() && !service.is_empty() {
@@ -464,12 +621,12 @@ impl Registry {
         if let Some(owner) = self.services.get_mut(&entry.check.service_id) {
             owner.checks.remove(id);
         }
-        if let Some(check_type) = &entry.check_type {
-            if let Some(followers) = self.followers.get_mut(&check_type.alias_service) {
-                followers.remove(id);
-                if followers.is_empty() {
-                    self.followers.remove(&check_type.alias_service);
-                }
+        if let Some(check_type) = &entry.check_type
+            && let Some(followers) = self.followers.get_mut(&check_type.alias_service)
+        {
+            followers.remove(id);
+            if followers.is_empty() {
+                self.followers.remove(&check_type.alias_service);
             }
         }
         if let Some(at) = entry.ttl_deadline {
@@ -486,7 +643,11 @@ fn drop_saves(out: &mut Vec<Action>, from: usize) {
     let mut at = 0;
     out.retain(|action| {
         at += 1;
-        at <= from || !matches!(action, Action::SaveService { .. } | Action::SaveCheck { .. })
+        at <= from
+            || !matches!(
+                action,
+                Action::SaveService { .. } | Action::SaveCheck { .. }
+            )
     });
 }
 
@@ -495,7 +656,10 @@ fn unknown_service(id: &Text) -> Refusal {
 }
 
 fn service_of(definition: &ServiceDefinition, id: &Text) -> Service {
-    let mut proxy = definition.proxy.clone().filter(|p| **p != ProxyConfig::default());
+    let mut proxy = definition
+        .proxy
+        .clone()
+        .filter(|p| **p != ProxyConfig::default());
     if let Some(proxy) = &mut proxy {
         for upstream in proxy.upstreams.iter_mut().flatten() {
             if upstream.destination_type.is_empty() {
@@ -512,7 +676,7 @@ fn service_of(definition: &ServiceDefinition, id: &Text) -> Service {
         tagged_addresses: tagged_addresses(definition),
         meta: definition.meta.clone(),
         port: definition.port,
-        weights: Some(definition.weights.unwrap_or(Weights::default())),
+        weights: Some(definition.weights.unwrap_or_default()),
         enable_tag_override: definition.enable_tag_override,
         proxy,
         connect_native: definition.connect_native,
@@ -532,7 +696,10 @@ fn tagged_addresses(definition: &ServiceDefinition) -> Vec<(Text, ServiceAddress
     };
     for name in names {
         if !tagged.iter().any(|(n, _)| &**n == name) {
-            let own = ServiceAddress { address: definition.address.clone(), port: definition.port };
+            let own = ServiceAddress {
+                address: definition.address.clone(),
+                port: definition.port,
+            };
             tagged.push((text(name), own));
         }
     }

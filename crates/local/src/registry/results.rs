@@ -15,7 +15,10 @@ use crate::validate::Refusal;
 impl Registry {
     /// Takes the result of a probe. Results of a replaced probe are dropped. `thresholds` is off for results that act
     /// at once (a script that ran too long). `jitter` is random, below the update interval.
-    #[allow(clippy::too_many_arguments, reason = "one call site; the values are all of different types")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call site; the values are all of different types"
+    )]
     pub fn on_result(
         &mut self,
         now: Mono,
@@ -26,7 +29,9 @@ impl Registry {
         thresholds: bool,
         jitter: Duration,
     ) {
-        let Some(entry) = self.checks.get_mut(id) else { return };
+        let Some(entry) = self.checks.get_mut(id) else {
+            return;
+        };
         if entry.generation != generation || (thresholds && !entry.gate.admits(status)) {
             return;
         }
@@ -47,7 +52,11 @@ impl Registry {
         let limit = self.options.output_size_max;
         let no_ttl = || Refusal::Failed(format!("CheckID {id:?} does not have associated TTL"));
         let entry = self.checks.get_mut(id).ok_or_else(no_ttl)?;
-        let check_type = entry.check_type.clone().filter(|t| probe_of(t) == Probe::Ttl).ok_or_else(no_ttl)?;
+        let check_type = entry
+            .check_type
+            .clone()
+            .filter(|t| probe_of(t) == Probe::Ttl)
+            .ok_or_else(no_ttl)?;
         let output = truncated(output, output_limit(limit, check_type.output_max_size));
         let id = entry.check.id.clone();
         entry.ttl_output = text(&output);
@@ -55,10 +64,14 @@ impl Registry {
         if let Some(old) = old {
             self.timers.remove(&(old, Timer::Ttl, id.clone()));
         }
-        self.timers.insert((now + check_type.ttl, Timer::Ttl, id.clone()));
+        self.timers
+            .insert((now + check_type.ttl, Timer::Ttl, id.clone()));
         self.store(now, &id, status, text(&output), jitter);
         self.refresh_aliases(now);
-        out.push(Action::SaveCheckState { id, ttl: check_type.ttl });
+        out.push(Action::SaveCheckState {
+            id,
+            ttl: check_type.ttl,
+        });
         Ok(())
     }
 
@@ -92,12 +105,17 @@ impl Registry {
     }
 
     fn expire(&mut self, now: Mono, id: &Text) {
-        let Some(entry) = self.checks.get_mut(id) else { return };
+        let Some(entry) = self.checks.get_mut(id) else {
+            return;
+        };
         entry.ttl_deadline = None;
         let output = if entry.ttl_output.is_empty() {
             "TTL expired".to_owned()
         } else {
-            format!("TTL expired (last output before timeout follows): {}", entry.ttl_output)
+            format!(
+                "TTL expired (last output before timeout follows): {}",
+                entry.ttl_output
+            )
         };
         self.store(now, id, Status::Critical, text(&output), Duration::ZERO);
     }
@@ -109,8 +127,13 @@ impl Registry {
             .iter()
             .filter_map(|id| self.checks.get(id))
             .filter(|entry| {
-                let after = entry.check_type.as_ref().map_or(Duration::MAX, |t| t.deregister_critical_service_after);
-                entry.critical_since.is_some_and(|since| now.since(since) > after.max(least))
+                let after = entry
+                    .check_type
+                    .as_ref()
+                    .map_or(Duration::MAX, |t| t.deregister_critical_service_after);
+                entry
+                    .critical_since
+                    .is_some_and(|since| now.since(since) > after.max(least))
             })
             .map(|entry| (entry.check.service_id.clone(), entry.check.id.clone()))
             .collect();
@@ -122,9 +145,22 @@ impl Registry {
     }
 
     /// Stores a result and decides when the catalog hears of it. True if anything changed.
-    pub(super) fn store(&mut self, now: Mono, id: &str, status: Status, output: Text, jitter: Duration) -> bool {
-        let output = if self.options.discard_output { Text::default() } else { output };
-        let Some(entry) = self.checks.get_mut(id) else { return false };
+    pub(super) fn store(
+        &mut self,
+        now: Mono,
+        id: &str,
+        status: Status,
+        output: Text,
+        jitter: Duration,
+    ) -> bool {
+        let output = if self.options.discard_output {
+            Text::default()
+        } else {
+            output
+        };
+        let Some(entry) = self.checks.get_mut(id) else {
+            return false;
+        };
         if entry.check.status == status && entry.check.output == output {
             return false;
         }
@@ -154,7 +190,9 @@ impl Registry {
 
     /// Forgets that an output waits: it is on its way.
     pub(crate) fn cancel_deferred(&mut self, id: &Text) {
-        let Some(entry) = self.checks.get_mut(id) else { return };
+        let Some(entry) = self.checks.get_mut(id) else {
+            return;
+        };
         if let Some(at) = entry.deferred.take() {
             self.timers.remove(&(at, Timer::Deferred, id.clone()));
         }
@@ -163,7 +201,10 @@ impl Registry {
 
 fn output_limit(agent: usize, check: i64) -> usize {
     const DEFAULT: usize = 4096;
-    let own = usize::try_from(check).ok().filter(|n| *n > 0).unwrap_or(DEFAULT);
+    let own = usize::try_from(check)
+        .ok()
+        .filter(|n| *n > 0)
+        .unwrap_or(DEFAULT);
     agent.min(own)
 }
 
