@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
@@ -34,6 +35,8 @@ pub(crate) struct Applier {
     machine: SharedMachine,
     snapshots: Arc<SnapshotStore>,
     applied: Option<LogId>,
+    /// Index of the last applied entry, for everyone; moves before a proposer hears.
+    progress: Arc<AtomicU64>,
     membership: StoredMembership,
     /// A snapshot that is written and waits for the library to ask.
     ready: Option<SnapshotData>,
@@ -43,12 +46,18 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    pub(crate) fn new(env: Env, machine: SharedMachine, snapshots: Arc<SnapshotStore>) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        machine: SharedMachine,
+        snapshots: Arc<SnapshotStore>,
+        progress: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             env,
             machine,
             snapshots,
             applied: None,
+            progress,
             membership: StoredMembership::default(),
             ready: None,
             batch: Vec::new(),
@@ -75,9 +84,15 @@ impl Applier {
         self.ready = Some(data);
     }
 
+    fn publish(&self) {
+        let index = self.applied.map_or(0, |id| id.index);
+        self.progress.store(index, Ordering::Release);
+    }
+
     /// Applies what is gathered and answers its proposers.
     fn flush(&mut self) -> io::Result<()> {
         if self.batch.is_empty() {
+            self.publish();
             return Ok(());
         }
         self.outcomes.clear();
@@ -91,6 +106,7 @@ impl Applier {
             return Err(io::Error::other(text));
         }
         self.batch.clear();
+        self.publish();
         for (responder, outcome) in self.responders.drain(..).zip(self.outcomes.drain(..)) {
             if let Some(responder) = responder {
                 responder.send(Reply(Some(outcome)));
@@ -176,6 +192,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         task.await.map_err(io::Error::other)??;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.publish();
         Ok(())
     }
 
@@ -216,7 +233,7 @@ fn restore(env: &Env, machine: &SharedMachine, data: &SnapshotData) -> io::Resul
         let now = env.mono();
         if now.since(said) >= PROGRESS_PERIOD {
             said = now;
-            let bytes = read.load(std::sync::atomic::Ordering::Relaxed);
+            let bytes = read.load(Ordering::Relaxed);
             let percent = (bytes * 100).checked_div(total).unwrap_or(100);
             tracing::info!(records = count, bytes, total, percent, "restoring snapshot");
         }
@@ -232,7 +249,7 @@ struct Metered {
     inner: crate::snapshot::BodyReader,
     buffer: Vec<u8>,
     at: usize,
-    read: Arc<std::sync::atomic::AtomicU64>,
+    read: Arc<AtomicU64>,
 }
 
 impl io::Read for Metered {
@@ -242,8 +259,7 @@ impl io::Read for Metered {
             let count = self.inner.read(&mut self.buffer)?;
             self.buffer.truncate(count);
             self.at = 0;
-            self.read
-                .store(self.inner.position(), std::sync::atomic::Ordering::Relaxed);
+            self.read.store(self.inner.position(), Ordering::Relaxed);
         }
         let count = out.len().min(self.buffer.len() - self.at);
         out[..count].copy_from_slice(&self.buffer[self.at..self.at + count]);

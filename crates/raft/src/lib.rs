@@ -34,3 +34,6 @@ pub use snapshot::SnapshotStream;
 pub use transport::{NoPeers, Transport, TransportError, TransportFuture};
 pub use types::{Member, RaftNodeId};
 pub use wal::WalError;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use wal::fuzzing;

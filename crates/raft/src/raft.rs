@@ -49,6 +49,8 @@ struct Inner {
     log: LogStore,
     snapshots: Arc<SnapshotStore>,
     standing: Arc<Standing>,
+    /// Index of the last applied entry.
+    applied: Arc<AtomicU64>,
     events: Mutex<Option<mpsc::UnboundedReceiver<LeadershipChange>>>,
     /// When a leader last spoke to us, in monotonic ns; 0 for never.
     heard_ns: AtomicU64,
@@ -178,10 +180,12 @@ impl Raft {
         let (log, snapshots) = opened.map_err(|err| OpenError::Core {
             what: err.to_string(),
         })??;
+        let applied = Arc::new(AtomicU64::new(0));
         let applier = Applier::new(
             env.clone(),
             Arc::new(Mutex::new(machine)),
             snapshots.clone(),
+            applied.clone(),
         );
         let starting = {
             let (id, log, lib) = (config.id, log.clone(), library.clone());
@@ -203,7 +207,7 @@ impl Raft {
             }
         };
         let lease = Duration::from_millis(library.election_timeout_max);
-        let raft = Self::assemble(env, config, core, log, snapshots, lease);
+        let raft = Self::assemble(env, config, core, (log, snapshots, applied), lease);
         raft.elect_if_alone().await;
         Ok(raft)
     }
@@ -212,8 +216,7 @@ impl Raft {
         env: &Env,
         config: RaftConfig,
         core: Core,
-        log: LogStore,
-        snapshots: Arc<SnapshotStore>,
+        (log, snapshots, applied): (LogStore, Arc<SnapshotStore>, Arc<AtomicU64>),
         lease: Duration,
     ) -> Self {
         let (events_tx, events_rx) = mpsc::unbounded_channel();
@@ -236,6 +239,7 @@ impl Raft {
             log,
             snapshots,
             standing,
+            applied,
             events: Mutex::new(Some(events_rx)),
             heard_ns: AtomicU64::new(0),
             lease,
@@ -387,15 +391,15 @@ impl Raft {
         self.0.events.lock().take()
     }
 
-    fn applied_index(&self) -> LogIndex {
-        let metrics = self.0.core.metrics();
-        let applied = metrics.borrow_watched().last_applied;
-        LogIndex(applied.map_or(0, |id| id.index))
+    /// Last entry applied to the machine: everything acknowledged to a proposer is included.
+    pub fn applied_index(&self) -> LogIndex {
+        LogIndex(self.0.applied.load(Ordering::Acquire))
     }
 
     /// The node's numbers.
     pub fn metrics(&self) -> RaftMetrics {
         let last = self.0.log.last();
+        let applied = self.applied_index();
         let leader = self.leader();
         let membership = self.membership();
         let metrics = self.0.core.metrics();
@@ -419,8 +423,8 @@ impl Raft {
             term: Term(seen.current_term),
             last_log_index: LogIndex(last.map_or(0, |spot| spot.index)),
             last_log_term: Term(last.map_or(0, |spot| spot.term)),
-            commit_index: LogIndex(seen.local_committed.map_or(0, |id| id.index)),
-            applied_index: LogIndex(seen.last_applied.map_or(0, |id| id.index)),
+            commit_index: LogIndex(seen.local_committed.map_or(0, |id| id.index).max(applied.0)),
+            applied_index: applied,
             snapshot_index: LogIndex(seen.snapshot.map_or(0, |id| id.index)),
             snapshot_term: Term(seen.snapshot.map_or(0, |id| id.leader_id.term)),
             last_contact,
@@ -817,7 +821,11 @@ impl Raft {
             tracing::warn!(%err, "raft core did not end cleanly");
         }
         self.0.log.stop();
-        self.0.tasks.shutdown(Duration::from_secs(5)).await;
+        let limit = Duration::from_secs(5);
+        if self.0.env.timeout(limit, self.0.log.ended()).await.is_err() {
+            tracing::warn!("log writer still waits for the disk");
+        }
+        self.0.tasks.shutdown(limit).await;
     }
 }
 

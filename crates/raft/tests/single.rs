@@ -87,7 +87,7 @@ fn acknowledged_entries_survive_restarts_and_are_applied_once() {
             for n in 0..300 {
                 let bytes = payload(round * 1000 + n);
                 let outcome = server.raft.propose(bytes.clone()).await.unwrap();
-                assert_eq!(outcome, Outcome::Verdict(bytes.len() % 2 == 0));
+                assert_eq!(outcome, Outcome::Verdict(bytes.len().is_multiple_of(2)));
                 expect.push(bytes);
             }
             if round == 1 {

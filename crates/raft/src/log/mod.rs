@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
-use tribune_rt::Env;
 use tribune_rt::disk::Disk;
+use tribune_rt::{CancellationToken, Env};
 
 use crate::types::IoFlushed;
 use crate::wal::{Item, Wal, WalError};
@@ -43,6 +43,8 @@ struct Shared {
     files: Option<Files>,
     /// Appends wait for room on the disk.
     full: AtomicBool,
+    /// Fired when the writer has ended and touches no file any more.
+    ended: CancellationToken,
 }
 
 /// Where segments are read from.
@@ -138,6 +140,7 @@ impl LogStore {
             work_async: Notify::new(),
             files,
             full: AtomicBool::new(false),
+            ended: CancellationToken::new(),
         }))
     }
 
@@ -165,6 +168,13 @@ impl LogStore {
     /// Term and index of the last entry, or of the last purged one.
     pub(crate) fn last(&self) -> Option<crate::wal::Spot> {
         self.0.state.lock().index.last()
+    }
+
+    /// Waits until the writer has ended; another log may then use the files.
+    pub(crate) async fn ended(&self) {
+        if self.0.files.is_some() {
+            self.0.ended.cancelled().await;
+        }
     }
 
     /// Lets the writer finish what is queued and end.

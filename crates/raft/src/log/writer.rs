@@ -180,5 +180,6 @@ impl Drop for Writer {
                 "the log is closed",
             ));
         }
+        self.shared.ended.cancel();
     }
 }

@@ -47,6 +47,8 @@
 //! write, and every failed sync, poisons the log: what is on disk is unknown (the kernel drops the
 //! pages), so nothing more is accepted and the process must start over.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod record;
 mod recover;
 #[cfg(test)]
@@ -69,6 +71,10 @@ pub(crate) use recover::{Recovered, drop_old_terms};
 pub(crate) const SEGMENT_SIZE_BYTES: u64 = 16 * 1024 * 1024;
 /// A record's payload may not be longer; recovery refuses to believe more.
 pub(crate) const PAYLOAD_SIZE_MAX: usize = 256 * 1024 * 1024;
+/// Far beyond what a log can reach; recovery refuses to believe more, so that indexes can be counted on.
+const INDEX_MAX: u64 = 1 << 62;
+/// Likewise for the numbers of segments, of which positions keep 32 bits.
+const SEQ_MAX: u64 = u32::MAX as u64 - 1;
 
 /// A position in the replicated log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use crc32fast::Hasher;
 
-use super::{Item, PAYLOAD_SIZE_MAX, Spot, VoteRecord, seq32};
+use super::{INDEX_MAX, Item, PAYLOAD_SIZE_MAX, Spot, VoteRecord, seq32};
 
 const MAGIC: &[u8; 8] = b"TRBWAL\x00\x01";
 /// A segment's header without the facts behind it.
@@ -91,7 +91,7 @@ impl SegmentHeader {
             prev_end: u64_at(head, 24),
             batch: u32_at(head, 32),
         };
-        Some((header, end))
+        (header.next_index <= INDEX_MAX).then_some((header, end))
     }
 }
 
@@ -174,6 +174,9 @@ pub(super) fn decode_record(bytes: &Bytes, at: usize, seed: u32) -> Option<Recor
         return None;
     }
     let (index, term) = (u64_at(rest, 13), u64_at(rest, 21));
+    if index >= INDEX_MAX {
+        return None;
+    }
     let payload = &rest[RECORD_OVERHEAD_BYTES..size];
     let entry = |kind| Item::Entry {
         index,
@@ -211,4 +214,36 @@ pub(crate) fn decode_entry(bytes: &Bytes, at: usize, segment: u32) -> Option<Ite
     decode_record(bytes, at, segment)
         .map(|record| record.item)
         .filter(|item| matches!(item, Item::Entry { .. }))
+}
+
+/// Makes a header's marks and checksum right, and those of the records in it, for what stands there. Returns where
+/// records may start. The segment must have room for a header.
+#[cfg(fuzzing)]
+pub(super) fn repair_header(segment: &mut [u8], seq: u64) -> usize {
+    let facts = (u32_at(segment, 36) as usize).min(segment.len() - HEADER_SIZE_BYTES);
+    let end = HEADER_SIZE_BYTES + facts;
+    segment[..8].copy_from_slice(MAGIC);
+    segment[8..16].copy_from_slice(&seq.to_le_bytes());
+    segment[36..40].copy_from_slice(&(facts as u32).to_le_bytes());
+    repair_records(&mut segment[HEADER_SIZE_BYTES..end], seq);
+    let mut hasher = Hasher::new_with_initial(SEED);
+    hasher.update(&segment[..40]);
+    hasher.update(&segment[HEADER_SIZE_BYTES..end]);
+    let crc = hasher.finalize();
+    segment[40..HEADER_SIZE_BYTES].copy_from_slice(&crc.to_le_bytes());
+    end
+}
+
+/// Makes the checksums of records right that follow one another from the start.
+#[cfg(fuzzing)]
+pub(super) fn repair_records(mut rest: &mut [u8], seq: u64) {
+    while rest.len() >= RECORD_OVERHEAD_BYTES {
+        let size = RECORD_OVERHEAD_BYTES + u32_at(rest, 0) as usize;
+        if size > rest.len() {
+            return;
+        }
+        let crc = record_crc(seq32(seq), &rest[..size]);
+        rest[4..8].copy_from_slice(&crc.to_le_bytes());
+        rest = &mut rest[size..];
+    }
 }

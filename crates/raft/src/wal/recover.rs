@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tribune_rt::disk::Disk;
 
 use super::record::{HEADER_SIZE_BYTES, Record, SegmentHeader, decode_record};
-use super::{Facts, Item, Position, WalError, segment_path, seq32};
+use super::{Facts, Item, Position, SEQ_MAX, WalError, segment_path, seq32};
 
 /// What the log held.
 #[derive(Debug, Default)]
@@ -276,6 +276,7 @@ fn segments(disk: &Disk, dir: &Path) -> Result<(Vec<u64>, Vec<u64>), WalError> {
         .filter_map(|name| name.strip_suffix(".wal"))
         .filter(|hex| hex.len() == 16)
         .filter_map(|hex| u64::from_str_radix(hex, 16).ok())
+        .filter(|seq| *seq <= SEQ_MAX)
         .collect();
     seqs.sort_unstable();
     let gap = seqs.windows(2).rposition(|pair| pair[0] + 1 != pair[1]);
