@@ -300,6 +300,10 @@ fn registrations_are_refused_in_consuls_words() {
             r#"{"Node":"a","Address":"1.1.1.1","ID":"adf4238a-882b-9ddc-4a9d-5b6758e4159g"}"#,
             "Bad node ID: encoding/hex: invalid byte: U+0067 'g'",
         ),
+        (
+            r#"{"Node":"a","Address":"1.1.1.1","Check":{"Definition":{}}}"#,
+            "failed inserting check: failed inserting check: object missing primary index on node \"a\"",
+        ),
         (r#"{"ID":"x"}"#, "Must provide node"),
         (
             r#"{"ID":"x","Node":"a"}"#,
@@ -584,6 +588,16 @@ fn wrong_operations_are_reported_by_position() {
             r#"[{"Node":{"Verb":"set","Node":{"Node":"t","ID":"x"}}}]"#,
             true,
             vec![(0, "Bad node ID: uuid string is wrong length")],
+        ),
+        (
+            r#"[{"Check":{}},{"Service":{}},{"Node":{}},{"KV":{}}]"#,
+            true,
+            vec![(2, "Must provide node"), (3, "Must provide key")],
+        ),
+        (
+            r#"[{"KV":{"Verb":"set","Key":""}}]"#,
+            true,
+            vec![(0, "Must provide key")],
         ),
         (
             r#"[{"KV":{"Verb":"lock","Key":"t","Session":"x"}}]"#,

@@ -45,10 +45,10 @@ pub(crate) struct Finish {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Shape {
     /// JSON, kept with the reply. Only for the one form that belongs to the query.
-    Json,
+    Json(View),
     /// JSON of another form of the same reply, rendered each time.
     Other(View),
-    /// JSON, or 404 if the reply is empty.
+    /// As `Json`, or 404 if the reply is empty.
     Found(View),
     /// The value of a key, or 404.
     RawValue,
@@ -158,20 +158,21 @@ impl Finish {
     fn answer(self, answer: &Answer) -> Response {
         let reply = answer.reply();
         let mut response = match self.shape {
-            Shape::Json => self.shared(answer),
+            Shape::Json(view) => self.shared(answer, view),
             Shape::Other(view) => {
                 response::json(render::reply(reply, view, self.addresses), self.pretty)
             }
             Shape::Found(_) | Shape::RawValue | Shape::Keys { all: false } if is_empty(reply) => {
                 response::status(StatusCode::NOT_FOUND)
             }
-            Shape::Found(View::Plain) | Shape::Keys { .. } => self.shared(answer),
-            Shape::Found(view) => {
-                response::json(render::reply(reply, view, self.addresses), self.pretty)
-            }
+            Shape::Found(view) => self.shared(answer, view),
+            Shape::Keys { .. } => self.shared(answer, View::Plain),
             Shape::RawValue => raw_value(reply),
         };
+        let missing = response.status() == StatusCode::NOT_FOUND;
         match self.headers {
+            // Only keys that do not exist have an index to wait for.
+            Headers::Always if missing => {}
             Headers::None => {}
             Headers::Success | Headers::Always => response::set_meta(&mut response, &answer.meta),
             Headers::Consistency => {
@@ -188,10 +189,10 @@ impl Finish {
     }
 
     /// The bytes that all requests with this reply share.
-    fn shared(self, answer: &Answer) -> Response {
+    fn shared(self, answer: &Answer, view: View) -> Response {
         let addresses = self.addresses;
         let shared = &answer.shared;
-        let plain = |reply: &Reply| Bytes::from(render::reply(reply, View::Plain, addresses));
+        let plain = |reply: &Reply| Bytes::from(render::reply(reply, view, addresses));
         let compact = || shared.rendered(Form::Json, plain);
         let pretty = || shared.rendered(Form::Pretty, |_| Bytes::from(render::pretty(&compact())));
         let bytes = match (self.pretty, self.gzip) {

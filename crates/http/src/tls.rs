@@ -21,7 +21,7 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// ALPN name of HTTP/2.
 const H2: &[u8] = b"h2";
@@ -103,6 +103,9 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(current) = self.current.load_full() else {
+            // The hello is read first: closing over unread bytes would reset the connection before the alert arrives.
+            let mut hello = [0; 4096];
+            let _ = stream.read(&mut hello).await?;
             // Alert, TLS 1.2 record, 2 bytes.
             stream
                 .write_all(&[21, 3, 3, 0, 2, FATAL, UNRECOGNIZED_NAME])
@@ -278,3 +281,6 @@ impl ClientCertVerifier for GoVerifier {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

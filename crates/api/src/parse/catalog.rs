@@ -45,6 +45,17 @@ pub fn register(body: &[u8]) -> Result<Register, BodyError> {
     }
     // Consul handles the single check after the list.
     request.checks.extend(single);
+    if !request.node.is_empty()
+        && request
+            .checks
+            .iter()
+            .any(|check| check.id.is_empty() && check.name.is_empty())
+    {
+        return Err(BodyError::Refused(format!(
+            "failed inserting check: failed inserting check: object missing primary index on node {}",
+            crate::json::go_quote(&request.node)
+        )));
+    }
     if !id.is_empty() {
         // The servers look at these two before the ID.
         if request.node.is_empty() {

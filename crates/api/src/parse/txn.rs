@@ -64,7 +64,18 @@ pub fn txn(body: &[u8], value_size_max: u64) -> Result<TxnRequest, ApiError> {
             ),
         ));
     }
-    for op in decoded.into_iter().flatten() {
+    let decoded: Vec<Operation> = decoded.into_iter().flatten().collect();
+    request.writes = decoded.iter().any(Operation::writes);
+    for (op_index, op) in decoded.iter().enumerate() {
+        if let Some(what) = op.refused() {
+            request.errors.push(TxnError { op_index, what });
+        }
+    }
+    // These are found before any verb is looked at.
+    if !request.errors.is_empty() {
+        return Ok(request);
+    }
+    for op in decoded {
         let op_index = request.ops.len() + request.errors.len();
         if let Operation::Kv(kv) = &op
             && kv.entry.value.len() as u64 > value_size_max
@@ -78,7 +89,6 @@ pub fn txn(body: &[u8], value_size_max: u64) -> Result<TxnRequest, ApiError> {
                 ),
             ));
         }
-        request.writes |= op.writes();
         match op.into_op() {
             Ok(op) => request.ops.push(op),
             Err(what) => request.errors.push(TxnError { op_index, what }),
@@ -121,6 +131,25 @@ impl Operation {
             Operation::Node { verb, .. }
             | Operation::Service { verb, .. }
             | Operation::Check { verb, .. } => &**verb != "get",
+        }
+    }
+
+    /// What the leader refuses before it applies anything.
+    fn refused(&self) -> Option<String> {
+        match self {
+            Operation::Kv(kv) if kv.entry.key.is_empty() && &*kv.verb != "delete-tree" => {
+                Some("Must provide key".to_owned())
+            }
+            Operation::Node { verb, id, node } if &**verb != "get" => {
+                if node.name.is_empty() {
+                    return Some("Must provide node".to_owned());
+                }
+                let bad = (!id.is_empty())
+                    .then(|| parse_node_id(id).err())
+                    .flatten()?;
+                Some(format!("Bad node ID: {bad}"))
+            }
+            _ => None,
         }
     }
 

@@ -27,8 +27,10 @@ fn write_datacenter(cx: &Cx, body: &Text, param: Option<Text>) -> Option<Text> {
 pub(crate) fn register(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
     with_body(cx, req, move |cx, body| async move {
-        let register = parse::register(&body).map_err(BodyError::into_api)?;
+        let mut register = parse::register(&body).map_err(BodyError::into_api)?;
         let dc = write_datacenter(&cx, &register.datacenter, dc);
+        // The record keeps the datacenter it was written to.
+        register.datacenter = dc.clone().unwrap_or_else(|| cx.datacenter.clone());
         cx.handle
             .write(&caller, dc.as_deref(), Write::Register(Box::new(register)))
             .await?;
@@ -57,7 +59,7 @@ pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         Query::Datacenters,
         ReadOptions::default(),
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::None,
     )
     .cacheable(cx, req)
@@ -68,7 +70,15 @@ pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let options = req.discovery_options(cx)?;
     let query = Query::Nodes(req.list_options(cx));
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Consistency).step()
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Consistency,
+    )
+    .step()
 }
 
 /// Service names with their tags.
@@ -77,9 +87,16 @@ pub(crate) fn services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let query = Query::Services {
         node_meta: req.params.node_meta(),
     };
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Consistency)
-        .cacheable(cx, req)
-        .step()
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Consistency,
+    )
+    .cacheable(cx, req)
+    .step()
 }
 
 /// The instances a request names.
@@ -99,9 +116,16 @@ pub(crate) fn service_query(
 fn instances(cx: &Arc<Cx>, req: &mut Req<'_>, endpoint: Endpoint) -> Planned {
     let options = req.discovery_options(cx)?;
     let query = Query::ServiceNodes(service_query(cx, req, endpoint)?);
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Consistency)
-        .cacheable(cx, req)
-        .step()
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Consistency,
+    )
+    .cacheable(cx, req)
+    .step()
 }
 
 /// Instances of a service.
@@ -125,7 +149,7 @@ fn on_node(cx: &Arc<Cx>, req: &mut Req<'_>, shape: Shape) -> Planned {
 
 /// A node with its services by ID.
 pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    on_node(cx, req, Shape::Json)
+    on_node(cx, req, Shape::Json(View::Plain))
 }
 
 /// A node with its services as a list.
@@ -139,5 +163,13 @@ pub(crate) fn gateway_services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let query = Query::GatewayServices {
         gateway: req.required("Missing gateway name")?,
     };
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Consistency).step()
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Consistency,
+    )
+    .step()
 }

@@ -22,7 +22,7 @@ pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         Query::DatacenterMaps,
         ReadOptions::default(),
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::None,
     )
     .step()
@@ -40,7 +40,7 @@ pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
             segment,
         },
         options,
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::Always,
     )
     .step()
@@ -63,7 +63,7 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         query,
         options,
         Shape::Found(View::Plain),
-        Headers::Success,
+        Headers::Always,
     )
     .step()
 }

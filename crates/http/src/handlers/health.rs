@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tribune_api::errors::ApiError;
 use tribune_api::params::parse_bool;
+use tribune_api::render::View;
 use tribune_types::catalog::Status;
 use tribune_types::query::{Endpoint, Query, ReadOptions};
 use tribune_types::text::text;
@@ -15,7 +16,14 @@ use crate::request::Req;
 use crate::step::Planned;
 
 fn plan(cx: &Arc<Cx>, req: &Req<'_>, query: Query, options: ReadOptions) -> ReadPlan {
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Consistency)
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Consistency,
+    )
 }
 
 /// Checks of a node.

@@ -18,7 +18,15 @@ pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         node: None,
         filter: text(&req.params.text("filter")),
     };
-    ReadPlan::new(cx, req, query, options, Shape::Json, Headers::Always).step()
+    ReadPlan::new(
+        cx,
+        req,
+        query,
+        options,
+        Shape::Json(View::Plain),
+        Headers::Always,
+    )
+    .step()
 }
 
 /// One node with what is on it.
@@ -51,7 +59,7 @@ pub(crate) fn services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         query,
         options,
-        Shape::Other(View::ServiceSummary),
+        Shape::Json(View::ServiceSummary),
         Headers::Always,
     )
     .step()

@@ -36,11 +36,13 @@ pub(crate) fn connect_disabled(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
 }
 
 fn with_meta(error: ApiError) -> Planned {
+    let known_leader = error.status == 404;
     let mut response = response::error(error);
     response::set_meta(
         &mut response,
         &QueryMeta {
             index: Index(1),
+            known_leader,
             ..QueryMeta::default()
         },
     );

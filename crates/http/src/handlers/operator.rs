@@ -28,7 +28,7 @@ pub(crate) fn raft_configuration(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         Query::RaftConfiguration,
         options,
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::None,
     )
     .step()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tribune_api::errors::ApiError;
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render;
+use tribune_api::render::View;
 use tribune_api::uuid::parse_session;
 use tribune_types::id::{Index, SessionId};
 use tribune_types::query::{Query, QueryMeta};
@@ -107,7 +108,7 @@ pub(crate) fn info(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
                 id: id.unwrap_or_default(),
             },
             options,
-            Shape::Json,
+            Shape::Json(View::Plain),
             Headers::Always,
         )
         .step(),
@@ -136,7 +137,7 @@ pub(crate) fn of_node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         Query::SessionsOfNode { node },
         options,
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::Always,
     )
     .step()
@@ -150,7 +151,7 @@ pub(crate) fn list(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req,
         Query::Sessions,
         options,
-        Shape::Json,
+        Shape::Json(View::Plain),
         Headers::Always,
     )
     .step()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tribune_api::parse::{self, TxnRequest};
 use tribune_api::render::{self, TxnReadMeta};
-use tribune_types::txn::TxnOutcome;
+use tribune_types::txn::{TxnOp, TxnOutcome};
 use tribune_types::write::{Write, WriteReply};
 
 use super::mismatched;
@@ -30,7 +30,7 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
     with_limited_body(cx, req, limit, move |cx, body| async move {
         let TxnRequest {
-            ops,
+            mut ops,
             errors,
             writes,
         } = parse::txn(&body, value_size_max)?;
@@ -40,6 +40,13 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
                 ..TxnOutcome::default()
             };
             return Ok(answer(&outcome, writes, pretty));
+        }
+        for op in &mut ops {
+            if let TxnOp::Node(_, node) = op
+                && node.datacenter.is_empty()
+            {
+                node.datacenter = dc.clone().unwrap_or_else(|| cx.datacenter.clone());
+            }
         }
         let write = if writes {
             Write::Txn(ops)
