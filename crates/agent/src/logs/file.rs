@@ -48,7 +48,10 @@ impl RotatingFile {
     ///
     /// # Errors
     /// It cannot be created; the path is the one that was tried.
-    pub(super) fn open(options: &FileOptions, now: Wall) -> Result<RotatingFile, (PathBuf, io::Error)> {
+    pub(super) fn open(
+        options: &FileOptions,
+        now: Wall,
+    ) -> Result<RotatingFile, (PathBuf, io::Error)> {
         let (dir, name) = match options.path.rsplit_once('/') {
             Some(("", name)) => (Path::new("/"), name),
             Some((dir, name)) => (Path::new(dir), name),
@@ -116,14 +119,23 @@ impl RotatingFile {
             0 => return,
             n => usize::try_from(n).unwrap_or(0),
         };
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        let Ok(entries) = std::fs::read_dir(&self.dir) else {
+            return;
+        };
         let mut older: Vec<(u64, PathBuf)> = entries
             .filter_map(|entry| {
                 let path = entry.ok()?.path();
                 let name = path.file_name()?.to_str()?;
-                let stamp = name.strip_prefix(&self.stem)?.strip_prefix('-')?.strip_suffix(&self.extension)?;
+                let stamp = name
+                    .strip_prefix(&self.stem)?
+                    .strip_prefix('-')?
+                    .strip_suffix(&self.extension)?;
                 let digits = !stamp.is_empty() && stamp.bytes().all(|b| b.is_ascii_digit());
-                let stamp = if digits { stamp.parse().ok()? } else { return None };
+                let stamp = if digits {
+                    stamp.parse().ok()?
+                } else {
+                    return None;
+                };
                 (path != self.path).then_some((stamp, path))
             })
             .collect();
@@ -140,7 +152,11 @@ fn path_of(dir: &Path, stem: &str, extension: &str, now: Wall) -> PathBuf {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -150,11 +166,19 @@ mod tests {
     use super::*;
 
     fn options(path: &str, bytes: u64, age: u64, keep: i64) -> FileOptions {
-        FileOptions { path: path.to_owned(), rotate_bytes: bytes, rotate_duration: Duration::from_secs(age), rotate_max_files: keep }
+        FileOptions {
+            path: path.to_owned(),
+            rotate_bytes: bytes,
+            rotate_duration: Duration::from_secs(age),
+            rotate_max_files: keep,
+        }
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut all: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut all: Vec<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         all.sort();
         all
     }
@@ -163,18 +187,38 @@ mod tests {
     fn names_carry_the_moment_before_the_extension() {
         let dir = tempfile::tempdir().unwrap();
         // (what is configured below the directory, file)
-        for (path, want) in [("/", "consul-7.log"), ("/a.txt", "a-7.txt"), ("/b", "b-7.log"), ("/c.d.e", "c.d-7.e")] {
-            RotatingFile::open(&options(&format!("{}{path}", dir.path().display()), 0, 0, 0), Wall(7)).unwrap();
-            assert!(names(dir.path()).contains(&want.to_owned()), "{path} {:?}", names(dir.path()));
+        for (path, want) in [
+            ("/", "consul-7.log"),
+            ("/a.txt", "a-7.txt"),
+            ("/b", "b-7.log"),
+            ("/c.d.e", "c.d-7.e"),
+        ] {
+            RotatingFile::open(
+                &options(&format!("{}{path}", dir.path().display()), 0, 0, 0),
+                Wall(7),
+            )
+            .unwrap();
+            assert!(
+                names(dir.path()).contains(&want.to_owned()),
+                "{path} {:?}",
+                names(dir.path())
+            );
         }
-        let mode = std::fs::metadata(dir.path().join("b-7.log")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join("b-7.log"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777 & !0o640, 0);
     }
 
     #[test]
     fn a_missing_directory_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, err) = RotatingFile::open(&options(&format!("{}/no/x.log", dir.path().display()), 0, 0, 0), Wall(7)).unwrap_err();
+        let (path, err) = RotatingFile::open(
+            &options(&format!("{}/no/x.log", dir.path().display()), 0, 0, 0),
+            Wall(7),
+        )
+        .unwrap_err();
         assert_eq!(path, dir.path().join("no/x-7.log"));
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
     }
@@ -186,16 +230,26 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("x-other.log"), "stays").unwrap();
             std::fs::write(dir.path().join("y-1.log"), "stays").unwrap();
-            let mut file = RotatingFile::open(&options(&format!("{}/x", dir.path().display()), 10, 0, keep), Wall(10)).unwrap();
+            let mut file = RotatingFile::open(
+                &options(&format!("{}/x", dir.path().display()), 10, 0, keep),
+                Wall(10),
+            )
+            .unwrap();
             for n in 0..10u64 {
                 file.write(b"12345\n", Wall(11 + n)).unwrap();
             }
             file.flush().unwrap();
-            let ours: Vec<String> = names(dir.path()).into_iter().filter(|n| n.starts_with("x-1") || n.starts_with("x-2")).collect();
+            let ours: Vec<String> = names(dir.path())
+                .into_iter()
+                .filter(|n| n.starts_with("x-1") || n.starts_with("x-2"))
+                .collect();
             assert_eq!(ours.len(), want, "{ours:?}");
             assert_eq!(names(dir.path()).len(), want + 2);
             for name in ours {
-                assert_eq!(std::fs::read(dir.path().join(name)).unwrap(), b"12345\n12345\n");
+                assert_eq!(
+                    std::fs::read(dir.path().join(name)).unwrap(),
+                    b"12345\n12345\n"
+                );
             }
         }
     }
@@ -203,7 +257,11 @@ mod tests {
     #[test]
     fn old_files_are_followed_by_new_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = RotatingFile::open(&options(&format!("{}/x.log", dir.path().display()), 0, 60, 0), Wall(0)).unwrap();
+        let mut file = RotatingFile::open(
+            &options(&format!("{}/x.log", dir.path().display()), 0, 60, 0),
+            Wall(0),
+        )
+        .unwrap();
         file.write(b"a\n", Wall(59_999_999_999)).unwrap();
         file.write(b"b\n", Wall(60_000_000_000)).unwrap();
         file.flush().unwrap();

@@ -65,7 +65,11 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new() -> Gate {
-        Gate { widest: AtomicU8::new(0), global: AtomicBool::new(false), stale: AtomicBool::new(false) }
+        Gate {
+            widest: AtomicU8::new(0),
+            global: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn widest(&self) -> Option<LogLevel> {
@@ -106,7 +110,8 @@ impl Gate {
     }
 
     pub(super) fn wants(&self, meta: &Metadata<'_>) -> bool {
-        self.widest().is_some_and(|widest| shows(widest, of_event(meta.level()), is_own(meta.target())))
+        self.widest()
+            .is_some_and(|widest| shows(widest, of_event(meta.level()), is_own(meta.target())))
     }
 
     pub(super) fn filter(&self) -> LevelFilter {
@@ -142,7 +147,10 @@ mod tests {
         ] {
             assert_eq!(parse_level(name).ok(), want, "{name:?}");
         }
-        assert_eq!(parse_level("zap").unwrap_err().to_string(), "Unknown log level: zap");
+        assert_eq!(
+            parse_level("zap").unwrap_err().to_string(),
+            "Unknown log level: zap"
+        );
     }
 
     #[test]
@@ -167,7 +175,13 @@ mod tests {
         let gate = Gate::new();
         assert_eq!(gate.widest(), None);
         assert_eq!(gate.filter(), LevelFilter::OFF);
-        for level in [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error] {
+        for level in [
+            LogLevel::Trace,
+            LogLevel::Debug,
+            LogLevel::Info,
+            LogLevel::Warn,
+            LogLevel::Error,
+        ] {
             gate.set(Some(level));
             assert_eq!(gate.widest(), Some(level));
         }

@@ -79,7 +79,13 @@ pub struct LogOptions {
 impl LogOptions {
     /// Only monitors: for agents inside tests.
     pub fn silent() -> LogOptions {
-        LogOptions { level: LogLevel::Info, json: false, stdout: false, file: None, syslog: None }
+        LogOptions {
+            level: LogLevel::Info,
+            json: false,
+            stdout: false,
+            file: None,
+            syslog: None,
+        }
     }
 
     /// The outputs of an agent.
@@ -153,7 +159,9 @@ pub struct Logs {
 
 impl fmt::Debug for Logs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Logs").field("level", &self.level()).finish_non_exhaustive()
+        f.debug_struct("Logs")
+            .field("level", &self.level())
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,7 +184,8 @@ impl Logs {
     /// See [`LogError`].
     pub fn install(env: &Env, options: &LogOptions) -> Result<Logs, LogError> {
         let logs = Logs::start(env, options)?;
-        tracing::subscriber::set_global_default(logs.subscriber()).map_err(|_| LogError::Installed)?;
+        tracing::subscriber::set_global_default(logs.subscriber())
+            .map_err(|_| LogError::Installed)?;
         logs.pipeline.gate.set_global();
         Ok(logs)
     }
@@ -195,7 +204,8 @@ impl Logs {
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(env, Arc::clone(&queue), Arc::clone(&gate), outputs);
                 // The thread ends when the pipeline closes the queue.
-                env.spawn_thread("log-writer", move || writer.run()).map_err(|source| LogError::Thread { source })?;
+                env.spawn_thread("log-writer", move || writer.run())
+                    .map_err(|source| LogError::Thread { source })?;
                 Some(queue)
             }
         };
@@ -208,12 +218,16 @@ impl Logs {
             queue,
         };
         pipeline.update_gate();
-        Ok(Logs { pipeline: Arc::new(pipeline) })
+        Ok(Logs {
+            pipeline: Arc::new(pipeline),
+        })
     }
 
     /// The receiver of events, for `tracing::subscriber::with_default`.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
-        tracing_subscriber::registry().with(layer::LogLayer { pipeline: Arc::clone(&self.pipeline) })
+        tracing_subscriber::registry().with(layer::LogLayer {
+            pipeline: Arc::clone(&self.pipeline),
+        })
     }
 
     /// The level of the outputs.
@@ -258,7 +272,10 @@ impl Pipeline {
     fn emit(&self, record: &Record<'_>, own: bool) {
         if let Some(queue) = &self.queue {
             if shows(*self.level.lock(), record.level, own) {
-                queue.push(Line { level: record.level, bytes: render::line(record, self.json) });
+                queue.push(Line {
+                    level: record.level,
+                    bytes: render::line(record, self.json),
+                });
             }
         }
         if self.monitors.deliver(record, own) {
@@ -293,19 +310,30 @@ fn open(env: &Env, options: &LogOptions) -> Result<Option<Outputs>, LogError> {
     let syslog = match &options.syslog {
         None => None,
         Some(syslog) => {
-            let facility = syslog::facility(&syslog.facility).ok_or_else(|| LogError::Facility(syslog.facility.clone()))?;
+            let facility = syslog::facility(&syslog.facility)
+                .ok_or_else(|| LogError::Facility(syslog.facility.clone()))?;
             Some(Syslog::open(syslog, facility).map_err(|source| LogError::Syslog { source })?)
         }
     };
     let file = match &options.file {
         None => None,
-        Some(file) => Some(RotatingFile::open(file, env.wall()).map_err(|(path, source)| LogError::File { path, source })?),
+        Some(file) => Some(
+            RotatingFile::open(file, env.wall())
+                .map_err(|(path, source)| LogError::File { path, source })?,
+        ),
     };
     if !options.stdout && file.is_none() && syslog.is_none() {
         return Ok(None);
     }
-    let stdout = options.stdout.then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
-    Ok(Some(Outputs { json: options.json, stdout, file, syslog }))
+    let stdout = options
+        .stdout
+        .then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
+    Ok(Some(Outputs {
+        json: options.json,
+        stdout,
+        file,
+        syslog,
+    }))
 }
 
 #[cfg(test)]

@@ -34,12 +34,21 @@ pub(super) fn name(target: &str) -> Cow<'_, str> {
     if library.starts_with("tribune") {
         return Cow::Borrowed("agent");
     }
-    let clean: String = library.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
-    if clean.is_empty() { Cow::Borrowed("agent") } else { Cow::Owned(format!("agent.{clean}")) }
+    let clean: String = library
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        .collect();
+    if clean.is_empty() {
+        Cow::Borrowed("agent")
+    } else {
+        Cow::Owned(format!("agent.{clean}"))
+    }
 }
 
 fn is_below(target: &str, path: &str, separator: char) -> bool {
-    target.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+    target
+        .strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
 }
 
 #[cfg(test)]

@@ -34,13 +34,23 @@ pub(super) struct Monitors {
 impl Monitors {
     pub(super) fn add(&self, level: LogLevel, json: bool) -> mpsc::Receiver<Bytes> {
         let (sender, receiver) = mpsc::channel(BUFFER);
-        self.all.lock().push(Monitor { level, json, sender, dropped: 0 });
+        self.all.lock().push(Monitor {
+            level,
+            json,
+            sender,
+            dropped: 0,
+        });
         receiver
     }
 
     /// The widest level of the readers that are still there.
     pub(super) fn widest(&self) -> Option<LogLevel> {
-        self.all.lock().iter().filter(|monitor| !monitor.sender.is_closed()).map(|monitor| monitor.level).min()
+        self.all
+            .lock()
+            .iter()
+            .filter(|monitor| !monitor.sender.is_closed())
+            .map(|monitor| monitor.level)
+            .min()
     }
 
     /// Gives a line to those who want it. True if a reader has gone.
@@ -56,7 +66,9 @@ impl Monitors {
                 return !monitor.sender.is_closed();
             }
             let form = &mut forms[usize::from(monitor.json)];
-            let line = form.get_or_insert_with(|| render::line(record, monitor.json)).clone();
+            let line = form
+                .get_or_insert_with(|| render::line(record, monitor.json))
+                .clone();
             monitor.send(line, record)
         });
         all.len() < before
@@ -68,7 +80,12 @@ impl Monitor {
     fn send(&mut self, line: Bytes, record: &Record<'_>) -> bool {
         if self.dropped > 0 {
             let count = vec![("count", FieldValue::UInt(self.dropped))];
-            let note = Record::own(record.wall, LogLevel::Warn, "the reader of this log is too slow, lines were dropped", count);
+            let note = Record::own(
+                record.wall,
+                LogLevel::Warn,
+                "the reader of this log is too slow, lines were dropped",
+                count,
+            );
             match self.sender.try_send(render::line(&note, self.json)) {
                 Ok(()) => self.dropped = 0,
                 Err(TrySendError::Full(_)) => {
@@ -100,7 +117,9 @@ mod tests {
     }
 
     fn texts(receiver: &mut mpsc::Receiver<Bytes>) -> Vec<String> {
-        std::iter::from_fn(|| receiver.try_recv().ok()).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
+        std::iter::from_fn(|| receiver.try_recv().ok())
+            .map(|line| String::from_utf8(line.to_vec()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -114,7 +133,10 @@ mod tests {
         monitors.deliver(&record(LogLevel::Info, 9999), true);
         let after = texts(&mut receiver);
         assert_eq!(after.len(), 2, "{after:?}");
-        assert!(after[0].contains("[WARN]  agent: ") && after[0].ends_with("count=7\n"), "{after:?}");
+        assert!(
+            after[0].contains("[WARN]  agent: ") && after[0].ends_with("count=7\n"),
+            "{after:?}"
+        );
         assert!(after[1].ends_with("line: n=9999\n"), "{after:?}");
     }
 

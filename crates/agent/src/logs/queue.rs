@@ -116,7 +116,10 @@ impl Queue {
         let mut inner = self.inner.lock();
         let until = inner.pushed;
         self.filled.notify_one();
-        !self.drained.wait_while_for(&mut inner, |inner| inner.written < until, limit).timed_out()
+        !self
+            .drained
+            .wait_while_for(&mut inner, |inner| inner.written < until, limit)
+            .timed_out()
     }
 }
 
@@ -125,7 +128,10 @@ mod tests {
     use super::*;
 
     fn line(level: LogLevel) -> Line {
-        Line { level, bytes: Bytes::from_static(b"x\n") }
+        Line {
+            level,
+            bytes: Bytes::from_static(b"x\n"),
+        }
     }
 
     #[test]

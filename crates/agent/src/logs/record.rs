@@ -15,7 +15,15 @@ use tribune_types::time::Wall;
 const VALUE_MAX: usize = 16 * 1024;
 
 /// Names of fields whose value is never shown.
-const HIDDEN: [&str; 7] = ["token", "secret", "secret_id", "password", "private_key", "encrypt_key", "authorization"];
+const HIDDEN: [&str; 7] = [
+    "token",
+    "secret",
+    "secret_id",
+    "password",
+    "private_key",
+    "encrypt_key",
+    "authorization",
+];
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +65,11 @@ impl Fields {
             "err" => "error",
             name => name.strip_prefix("r#").unwrap_or(name),
         };
-        let value = if HIDDEN.contains(&name) { FieldValue::Text("hidden".to_owned()) } else { value };
+        let value = if HIDDEN.contains(&name) {
+            FieldValue::Text("hidden".to_owned())
+        } else {
+            value
+        };
         match self.pairs.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => self.pairs.push((name, value)),
@@ -128,8 +140,21 @@ pub(super) struct Record<'a> {
 
 impl Record<'_> {
     /// A line of the pipeline about itself.
-    pub(super) fn own(wall: Wall, level: LogLevel, message: &str, pairs: Vec<(&'static str, FieldValue)>) -> Record<'static> {
-        Record { wall, level, module: Cow::Borrowed("agent"), fields: Fields { message: message.to_owned(), pairs } }
+    pub(super) fn own(
+        wall: Wall,
+        level: LogLevel,
+        message: &str,
+        pairs: Vec<(&'static str, FieldValue)>,
+    ) -> Record<'static> {
+        Record {
+            wall,
+            level,
+            module: Cow::Borrowed("agent"),
+            fields: Fields {
+                message: message.to_owned(),
+                pairs,
+            },
+        }
     }
 }
 
@@ -147,8 +172,17 @@ mod tests {
 
     #[test]
     fn inner_fields_win_over_those_of_the_span() {
-        let mut inner = Fields { message: String::new(), pairs: vec![("a", FieldValue::Int(1))] };
-        inner.inherit(&Fields { message: String::new(), pairs: vec![("a", FieldValue::Int(2)), ("b", FieldValue::Int(3))] });
-        assert_eq!(inner.pairs, [("a", FieldValue::Int(1)), ("b", FieldValue::Int(3))]);
+        let mut inner = Fields {
+            message: String::new(),
+            pairs: vec![("a", FieldValue::Int(1))],
+        };
+        inner.inherit(&Fields {
+            message: String::new(),
+            pairs: vec![("a", FieldValue::Int(2)), ("b", FieldValue::Int(3))],
+        });
+        assert_eq!(
+            inner.pairs,
+            [("a", FieldValue::Int(1)), ("b", FieldValue::Int(3))]
+        );
     }
 }

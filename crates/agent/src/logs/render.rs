@@ -19,7 +19,11 @@ use super::record::{FieldValue, Record};
 
 /// A line with its newline in the asked form.
 pub(super) fn line(record: &Record<'_>, json: bool) -> Bytes {
-    if json { json_line(record) } else { text_line(record) }
+    if json {
+        json_line(record)
+    } else {
+        text_line(record)
+    }
 }
 
 fn text_line(record: &Record<'_>) -> Bytes {
@@ -68,7 +72,12 @@ fn json_line(record: &Record<'_>) -> Bytes {
     };
     let mut stamp = String::new();
     time(&mut stamp, record.wall, 1_000, 6);
-    let head = [("@level", level), ("@message", &record.fields.message), ("@module", &record.module), ("@timestamp", &stamp)];
+    let head = [
+        ("@level", level),
+        ("@message", &record.fields.message),
+        ("@module", &record.module),
+        ("@timestamp", &stamp),
+    ];
     out.push(b'{');
     for (at, (name, text)) in head.into_iter().enumerate() {
         if at > 0 {
@@ -88,7 +97,9 @@ fn json_line(record: &Record<'_>) -> Bytes {
             FieldValue::Text(text) => json_string(&mut out, text),
             FieldValue::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
             FieldValue::UInt(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            FieldValue::Float(n) if n.is_finite() => out.extend_from_slice(n.to_string().as_bytes()),
+            FieldValue::Float(n) if n.is_finite() => {
+                out.extend_from_slice(n.to_string().as_bytes())
+            }
             // JSON has no word for these.
             FieldValue::Float(n) => json_string(&mut out, &n.to_string()),
             FieldValue::Bool(b) => out.extend_from_slice(b.to_string().as_bytes()),
@@ -120,7 +131,11 @@ fn escape(out: &mut String, text: &str, quotes: Quotes) {
                 out.push(c);
             }
             c if is_unsafe(c) => {
-                let _ = if (c as u32) < 0x100 { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "\\u{:04x}", c as u32) };
+                let _ = if (c as u32) < 0x100 {
+                    write!(out, "\\x{:02x}", c as u32)
+                } else {
+                    write!(out, "\\u{:04x}", c as u32)
+                };
             }
             c => out.push(c),
         }
@@ -134,7 +149,10 @@ fn time(out: &mut String, wall: Wall, unit_ns: u64, digits: usize) {
     let (year, month, day) = civil(days);
     let fraction = wall.0 % 1_000_000_000 / unit_ns;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:0digits$}Z");
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:0digits$}Z"
+    );
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
@@ -145,8 +163,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let shifted = (5 * day + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day - (153 * shifted + 2) / 5 + 1)
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (
+        era * 400 + year + u64::from(month <= 2),
+        month,
+        day - (153 * shifted + 2) / 5 + 1,
+    )
 }
 
 #[cfg(test)]
@@ -156,10 +182,23 @@ mod tests {
     use super::super::record::Fields;
     use super::*;
 
-    fn record(level: LogLevel, module: &'static str, message: &str, pairs: &[(&'static str, FieldValue)]) -> Record<'static> {
+    fn record(
+        level: LogLevel,
+        module: &'static str,
+        message: &str,
+        pairs: &[(&'static str, FieldValue)],
+    ) -> Record<'static> {
         // 2026-11-23T06:46:38.170917Z
         let wall = Wall(1_795_416_398_170_917_421);
-        Record { wall, level, module: Cow::Borrowed(module), fields: Fields { message: message.to_owned(), pairs: pairs.to_vec() } }
+        Record {
+            wall,
+            level,
+            module: Cow::Borrowed(module),
+            fields: Fields {
+                message: message.to_owned(),
+                pairs: pairs.to_vec(),
+            },
+        }
     }
 
     fn text(s: &str) -> FieldValue {
@@ -176,17 +215,32 @@ mod tests {
                 r#"{"@level":"info","@message":"started state syncer","@module":"agent","@timestamp":"2026-11-23T06:46:38.170917Z"}"#,
             ),
             (
-                record(LogLevel::Trace, "agent.tlsutil", "Update", &[("version", FieldValue::Int(1))]),
+                record(
+                    LogLevel::Trace,
+                    "agent.tlsutil",
+                    "Update",
+                    &[("version", FieldValue::Int(1))],
+                ),
                 "2026-11-23T06:46:38.170Z [TRACE] agent.tlsutil: Update: version=1\n",
                 r#"{"@level":"trace","@message":"Update","@module":"agent.tlsutil","@timestamp":"2026-11-23T06:46:38.170917Z","version":1}"#,
             ),
             (
-                record(LogLevel::Error, "agent.anti_entropy", "failed to sync remote state", &[("error", text("No cluster leader"))]),
+                record(
+                    LogLevel::Error,
+                    "agent.anti_entropy",
+                    "failed to sync remote state",
+                    &[("error", text("No cluster leader"))],
+                ),
                 "2026-11-23T06:46:38.170Z [ERROR] agent.anti_entropy: failed to sync remote state: error=\"No cluster leader\"\n",
                 r#"{"@level":"error","@message":"failed to sync remote state","@module":"agent.anti_entropy","@timestamp":"2026-11-23T06:46:38.170917Z","error":"No cluster leader"}"#,
             ),
             (
-                record(LogLevel::Warn, "agent.server.raft", "heartbeat timeout reached, starting election", &[("last-leader", text(""))]),
+                record(
+                    LogLevel::Warn,
+                    "agent.server.raft",
+                    "heartbeat timeout reached, starting election",
+                    &[("last-leader", text(""))],
+                ),
                 "2026-11-23T06:46:38.170Z [WARN]  agent.server.raft: heartbeat timeout reached, starting election: last-leader=\n",
                 r#"{"@level":"warn","@message":"heartbeat timeout reached, starting election","@module":"agent.server.raft","@timestamp":"2026-11-23T06:46:38.170917Z","last-leader":""}"#,
             ),
@@ -195,7 +249,12 @@ mod tests {
                     LogLevel::Debug,
                     "agent.http",
                     "Request finished",
-                    &[("method", text("PUT")), ("url", text("/v1/agent/join/a&b%20c?a=1&b=<x>\"q")), ("from", text("127.0.0.1:43924")), ("latency", text("430.541µs"))],
+                    &[
+                        ("method", text("PUT")),
+                        ("url", text("/v1/agent/join/a&b%20c?a=1&b=<x>\"q")),
+                        ("from", text("127.0.0.1:43924")),
+                        ("latency", text("430.541µs")),
+                    ],
                 ),
                 "2026-11-23T06:46:38.170Z [DEBUG] agent.http: Request finished: method=PUT url=/v1/agent/join/a&b%20c?a=1&b=<x>\"q from=127.0.0.1:43924 latency=430.541µs\n",
                 r#"{"@level":"debug","@message":"Request finished","@module":"agent.http","@timestamp":"2026-11-23T06:46:38.170917Z","from":"127.0.0.1:43924","latency":"430.541µs","method":"PUT","url":"/v1/agent/join/a\u0026b%20c?a=1\u0026b=\u003cx\u003e\"q"}"#,
@@ -210,7 +269,12 @@ mod tests {
     #[test]
     fn no_value_makes_a_second_line() {
         let evil = "a\nb\r\u{1b}[31m \u{85}\u{2028}\u{7f}\"\\";
-        let record = record(LogLevel::Info, "agent", evil, &[("k", text(evil)), ("n", FieldValue::Float(f64::NAN))]);
+        let record = record(
+            LogLevel::Info,
+            "agent",
+            evil,
+            &[("k", text(evil)), ("n", FieldValue::Float(f64::NAN))],
+        );
         for json in [false, true] {
             let bytes = line(&record, json);
             let text = std::str::from_utf8(&bytes).unwrap();
@@ -223,7 +287,10 @@ mod tests {
         assert_eq!(back["@message"], evil);
         assert_eq!(back["n"], "NaN");
         let shown = String::from_utf8(line(&record, false).to_vec()).unwrap();
-        assert!(shown.contains(r#"k="a\nb\r\x1b[31m \x85\u2028\x7f\"\\" n=NaN"#), "{shown}");
+        assert!(
+            shown.contains(r#"k="a\nb\r\x1b[31m \x85\u2028\x7f\"\\" n=NaN"#),
+            "{shown}"
+        );
     }
 
     #[test]

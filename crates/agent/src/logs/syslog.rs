@@ -12,8 +12,9 @@ use tribune_config::config::LogLevel;
 
 /// Facilities in the order of their numbers; the empty ones have no name.
 const FACILITIES: [&str; 24] = [
-    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP", "", "", "", "", "LOCAL0",
-    "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
+    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
+    "FTP", "", "", "", "", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6",
+    "LOCAL7",
 ];
 
 /// How long one packet may wait for the receiver before it is lost.
@@ -41,7 +42,9 @@ pub(super) struct Syslog {
 
 /// Number of a facility.
 pub(super) fn facility(name: &str) -> Option<usize> {
-    FACILITIES.iter().position(|known| !known.is_empty() && known.eq_ignore_ascii_case(name))
+    FACILITIES
+        .iter()
+        .position(|known| !known.is_empty() && known.eq_ignore_ascii_case(name))
 }
 
 impl Syslog {
@@ -51,7 +54,12 @@ impl Syslog {
     /// Nobody listens there.
     pub(super) fn open(options: &SyslogOptions, facility: usize) -> io::Result<Syslog> {
         let head = format!("{}[{}]: ", options.tag, std::process::id());
-        Ok(Syslog { facility, head, socket: connect(&options.socket)?, path: options.socket.clone() })
+        Ok(Syslog {
+            facility,
+            head,
+            socket: connect(&options.socket)?,
+            path: options.socket.clone(),
+        })
     }
 
     /// Sends a line.
@@ -70,7 +78,14 @@ impl Syslog {
         packet.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         match self.socket.send(&packet) {
             Ok(_) => Ok(()),
-            Err(err) if matches!(err.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotConnected | io::ErrorKind::ConnectionReset) => {
+            Err(err)
+                if matches!(
+                    err.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::NotConnected
+                        | io::ErrorKind::ConnectionReset
+                ) =>
+            {
                 self.socket = connect(&self.path)?;
                 self.socket.send(&packet).map(drop)
             }
@@ -100,7 +115,11 @@ mod tests {
     fn packets_carry_priority_tag_and_line_and_survive_a_new_receiver() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("log");
-        let options = SyslogOptions { facility: "local3".to_owned(), tag: "consul".to_owned(), socket: socket.clone() };
+        let options = SyslogOptions {
+            facility: "local3".to_owned(),
+            tag: "consul".to_owned(),
+            socket: socket.clone(),
+        };
         let number = facility(&options.facility).unwrap();
         assert!(Syslog::open(&options, number).is_err());
         let receiver = UnixDatagram::bind(&socket).unwrap();

@@ -10,21 +10,41 @@ const LONG: Duration = Duration::from_secs(10);
 
 fn to_file(dir: &Path, json: bool, level: LogLevel) -> LogOptions {
     let path = format!("{}/x.log", dir.display());
-    let file = FileOptions { path, rotate_bytes: 0, rotate_duration: Duration::ZERO, rotate_max_files: 0 };
-    LogOptions { level, json, file: Some(file), ..LogOptions::silent() }
+    let file = FileOptions {
+        path,
+        rotate_bytes: 0,
+        rotate_duration: Duration::ZERO,
+        rotate_max_files: 0,
+    };
+    LogOptions {
+        level,
+        json,
+        file: Some(file),
+        ..LogOptions::silent()
+    }
 }
 
 /// The lines of the one file, without their times.
 fn lines(dir: &Path) -> Vec<String> {
-    let file = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
-    std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
+    let file = std::fs::read_dir(dir)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    std::fs::read_to_string(file)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn received(receiver: &mut mpsc::Receiver<Bytes>) -> Vec<String> {
     std::iter::from_fn(|| receiver.try_recv().ok())
         .map(|line| {
             let text = String::from_utf8(line.to_vec()).unwrap();
-            text.split_once(' ').map_or(text.clone(), |(_, rest)| rest.trim_end().to_owned())
+            text.split_once(' ')
+                .map_or(text.clone(), |(_, rest)| rest.trim_end().to_owned())
         })
         .collect()
 }
@@ -32,7 +52,11 @@ fn received(receiver: &mut mpsc::Receiver<Bytes>) -> Vec<String> {
 #[tokio::test]
 async fn events_arrive_in_the_file_with_module_fields_and_spans() {
     let dir = tempfile::tempdir().unwrap();
-    let logs = Logs::start(&Env::ambient().unwrap(), &to_file(dir.path(), false, LogLevel::Debug)).unwrap();
+    let logs = Logs::start(
+        &Env::ambient().unwrap(),
+        &to_file(dir.path(), false, LogLevel::Debug),
+    )
+    .unwrap();
     tracing::subscriber::with_default(logs.subscriber(), || {
         let cause = io::Error::other("disk is full");
         let err: &(dyn std::error::Error + 'static) = &cause;
@@ -43,7 +67,10 @@ async fn events_arrive_in_the_file_with_module_fields_and_spans() {
         info!(target: "hyper::proto", "not wanted either");
     });
     assert!(logs.flush(LONG));
-    let lines: Vec<String> = lines(dir.path()).into_iter().map(|line| line[25..].to_owned()).collect();
+    let lines: Vec<String> = lines(dir.path())
+        .into_iter()
+        .map(|line| line[25..].to_owned())
+        .collect();
     assert_eq!(
         lines,
         [
@@ -56,7 +83,11 @@ async fn events_arrive_in_the_file_with_module_fields_and_spans() {
 #[tokio::test]
 async fn json_lines_are_json() {
     let dir = tempfile::tempdir().unwrap();
-    let logs = Logs::start(&Env::ambient().unwrap(), &to_file(dir.path(), true, LogLevel::Info)).unwrap();
+    let logs = Logs::start(
+        &Env::ambient().unwrap(),
+        &to_file(dir.path(), true, LogLevel::Info),
+    )
+    .unwrap();
     tracing::subscriber::with_default(logs.subscriber(), || {
         error!(target: "agent.dns", ok = false, n = -4, ratio = 0.5, text = "a\"b", "broken {}", 7);
     });
@@ -65,13 +96,20 @@ async fn json_lines_are_json() {
     assert_eq!(line["@level"], "error");
     assert_eq!(line["@message"], "broken 7");
     assert_eq!(line["@module"], "agent.dns");
-    assert_eq!((&line["ok"], &line["n"], &line["ratio"], &line["text"]), (&false.into(), &(-4).into(), &0.5.into(), &"a\"b".into()));
+    assert_eq!(
+        (&line["ok"], &line["n"], &line["ratio"], &line["text"]),
+        (&false.into(), &(-4).into(), &0.5.into(), &"a\"b".into())
+    );
 }
 
 #[tokio::test]
 async fn a_monitor_sees_more_than_the_outputs_and_levels_change_at_run_time() {
     let dir = tempfile::tempdir().unwrap();
-    let logs = Logs::start(&Env::ambient().unwrap(), &to_file(dir.path(), false, LogLevel::Warn)).unwrap();
+    let logs = Logs::start(
+        &Env::ambient().unwrap(),
+        &to_file(dir.path(), false, LogLevel::Warn),
+    )
+    .unwrap();
     let say = |n: u32| {
         debug!(n, "said");
         info!(n, "said");
@@ -80,7 +118,10 @@ async fn a_monitor_sees_more_than_the_outputs_and_levels_change_at_run_time() {
         say(1);
         let mut monitor = logs.subscribe(LogLevel::Debug, false);
         say(2);
-        assert_eq!(received(&mut monitor), ["[DEBUG] agent: said: n=2", "[INFO]  agent: said: n=2"]);
+        assert_eq!(
+            received(&mut monitor),
+            ["[DEBUG] agent: said: n=2", "[INFO]  agent: said: n=2"]
+        );
         drop(monitor);
         say(3);
         logs.set_level(LogLevel::Info);
@@ -111,10 +152,22 @@ async fn a_silent_log_serves_monitors_and_wants_nothing_without_them() {
 async fn what_cannot_be_opened_is_an_error_with_the_known_words() {
     let env = Env::ambient().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let err = Logs::start(&env, &to_file(&dir.path().join("no"), false, LogLevel::Info)).unwrap_err().to_string();
-    assert!(err.starts_with("open ") && err.ends_with(".log: no such file or directory"), "{err}");
+    let err = Logs::start(
+        &env,
+        &to_file(&dir.path().join("no"), false, LogLevel::Info),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(
+        err.starts_with("open ") && err.ends_with(".log: no such file or directory"),
+        "{err}"
+    );
     let syslog = |facility: &str, socket: PathBuf| LogOptions {
-        syslog: Some(SyslogOptions { facility: facility.to_owned(), tag: "consul".to_owned(), socket }),
+        syslog: Some(SyslogOptions {
+            facility: facility.to_owned(),
+            tag: "consul".to_owned(),
+            socket,
+        }),
         ..LogOptions::silent()
     };
     let err = Logs::start(&env, &syslog("LOCAL9", "/dev/null".into())).unwrap_err();

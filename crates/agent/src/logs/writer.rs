@@ -50,7 +50,15 @@ struct Broken {
 
 impl Writer {
     pub(super) fn new(env: &Env, queue: Arc<Queue>, gate: Arc<Gate>, outputs: Outputs) -> Writer {
-        Writer { env: env.clone(), queue, gate, outputs, held: Vec::new(), held_lines: 0, broken: Broken::default() }
+        Writer {
+            env: env.clone(),
+            queue,
+            gate,
+            outputs,
+            held: Vec::new(),
+            held_lines: 0,
+            broken: Broken::default(),
+        }
     }
 
     /// Writes until the queue is closed and empty.
@@ -70,7 +78,11 @@ impl Writer {
     fn write(&mut self, batch: Batch) {
         if batch.lost > 0 {
             let lost = vec![("count", FieldValue::UInt(batch.lost))];
-            let note = self.note(LogLevel::Warn, "log lines were lost because they could not be written fast enough", lost);
+            let note = self.note(
+                LogLevel::Warn,
+                "log lines were lost because they could not be written fast enough",
+                lost,
+            );
             self.write_line(&note);
         }
         for line in &batch.lines {
@@ -115,13 +127,20 @@ impl Writer {
 
     /// Says on standard output what does not work elsewhere.
     fn complain(&mut self, message: &str, err: &io::Error) {
-        let line = self.note(LogLevel::Error, message, vec![("error", FieldValue::Text(err.to_string()))]);
+        let line = self.note(
+            LogLevel::Error,
+            message,
+            vec![("error", FieldValue::Text(err.to_string()))],
+        );
         self.hold(&line);
     }
 
     fn note(&self, level: LogLevel, message: &str, pairs: Vec<(&'static str, FieldValue)>) -> Line {
         let record = Record::own(self.env.wall(), level, message, pairs);
-        Line { level, bytes: render::line(&record, self.outputs.json) }
+        Line {
+            level,
+            bytes: render::line(&record, self.outputs.json),
+        }
     }
 
     fn hold(&mut self, line: &Line) {
@@ -166,7 +185,10 @@ mod tests {
     }
 
     fn line(text: &'static str) -> Line {
-        Line { level: LogLevel::Info, bytes: Bytes::from_static(text.as_bytes()) }
+        Line {
+            level: LogLevel::Info,
+            bytes: Bytes::from_static(text.as_bytes()),
+        }
     }
 
     #[tokio::test]
@@ -174,7 +196,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let env = Env::ambient().unwrap();
         let path = format!("{}/x.log", dir.path().display());
-        let options = FileOptions { path, rotate_bytes: 0, rotate_duration: std::time::Duration::ZERO, rotate_max_files: 0 };
+        let options = FileOptions {
+            path,
+            rotate_bytes: 0,
+            rotate_duration: std::time::Duration::ZERO,
+            rotate_max_files: 0,
+        };
         let stdout = Shared::default();
         let outputs = Outputs {
             json: false,
@@ -183,13 +210,25 @@ mod tests {
             syslog: None,
         };
         let mut writer = Writer::new(&env, Arc::default(), Arc::new(Gate::new()), outputs);
-        writer.write(Batch { lines: [line("one\n")].into(), ..Batch::default() });
+        writer.write(Batch {
+            lines: [line("one\n")].into(),
+            ..Batch::default()
+        });
         assert_eq!(*stdout.0.lock(), b"");
         assert_eq!(std::fs::read(dir.path().join("x-5.log")).unwrap(), b"one\n");
-        writer.write(Batch { lines: [line("two\n")].into(), stdout_open: true, lost: 4, ..Batch::default() });
+        writer.write(Batch {
+            lines: [line("two\n")].into(),
+            stdout_open: true,
+            lost: 4,
+            ..Batch::default()
+        });
         let shown = String::from_utf8(stdout.0.lock().clone()).unwrap();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!((lines[0], lines[2]), ("    one", "    two"));
-        assert!(lines[1].contains("[WARN]  agent: log lines were lost") && lines[1].ends_with("count=4"), "{shown}");
+        assert!(
+            lines[1].contains("[WARN]  agent: log lines were lost")
+                && lines[1].ends_with("count=4"),
+            "{shown}"
+        );
     }
 }
