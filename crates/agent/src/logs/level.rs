@@ -2,7 +2,7 @@
 //!
 //! A sink (the outputs together, or one monitor) has a level of its own; [`Gate`] keeps the widest of them in an atomic, so
 //! that an event nobody wants costs one load. Events of libraries (targets that are not ours) are shown from WARN on, and
-//! from DEBUG on when TRACE is asked for: their INFO is not news to an operator.
+//! from INFO on when TRACE is asked for: what they tell below that would drown our own lines.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -46,7 +46,7 @@ pub(super) fn is_own(target: &str) -> bool {
 pub(super) fn shows(sink: LogLevel, event: LogLevel, own: bool) -> bool {
     let lowest = match (own, sink) {
         (true, sink) => sink,
-        (false, LogLevel::Trace) => LogLevel::Debug,
+        (false, LogLevel::Trace) => LogLevel::Info,
         (false, sink) => sink.max(LogLevel::Warn),
     };
     event >= lowest
@@ -161,8 +161,8 @@ mod tests {
             (LogLevel::Info, LogLevel::Debug, true, false),
             (LogLevel::Debug, LogLevel::Info, false, false),
             (LogLevel::Debug, LogLevel::Warn, false, true),
-            (LogLevel::Trace, LogLevel::Debug, false, true),
-            (LogLevel::Trace, LogLevel::Trace, false, false),
+            (LogLevel::Trace, LogLevel::Info, false, true),
+            (LogLevel::Trace, LogLevel::Debug, false, false),
             (LogLevel::Error, LogLevel::Warn, false, false),
             (LogLevel::Error, LogLevel::Error, false, true),
         ] {

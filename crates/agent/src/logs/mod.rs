@@ -204,7 +204,7 @@ impl Logs {
                 let queue = Arc::new(Queue::default());
                 let writer = Writer::new(env, Arc::clone(&queue), Arc::clone(&gate), outputs);
                 // The thread ends when the pipeline closes the queue.
-                env.spawn_thread("log-writer", move || writer.run())
+                env.spawn_thread("logger", move || writer.run())
                     .map_err(|source| LogError::Thread { source })?;
                 Some(queue)
             }
@@ -270,13 +270,13 @@ impl Logs {
 impl Pipeline {
     /// Gives a line to all who want it.
     fn emit(&self, record: &Record<'_>, own: bool) {
-        if let Some(queue) = &self.queue {
-            if shows(*self.level.lock(), record.level, own) {
-                queue.push(Line {
-                    level: record.level,
-                    bytes: render::line(record, self.json),
-                });
-            }
+        if let Some(queue) = &self.queue
+            && shows(*self.level.lock(), record.level, own)
+        {
+            queue.push(Line {
+                level: record.level,
+                bytes: render::line(record, self.json),
+            });
         }
         if self.monitors.deliver(record, own) {
             self.update_gate();
