@@ -2,6 +2,7 @@
 
 mod arrows;
 mod conformance;
+mod fuzz;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ fn run(args: &[String]) -> Result<()> {
         Some("fix") => verify::fix(),
         Some("arrows") => arrows::check(),
         Some("conformance") => conformance::ratchet(rest),
-        Some("fuzz") => verify::fuzz(rest),
+        Some("fuzz") => fuzz::run(rest),
         _ => {
             println!(
                 "cargo xtask test [ARGS]      all tests (arguments go to the test runner)\n\
@@ -36,7 +37,7 @@ fn run(args: &[String]) -> Result<()> {
                  cargo xtask fix              format and apply what clippy can fix\n\
                  cargo xtask arrows           only the crate arrows and core purity\n\
                  cargo xtask conformance DIR  the Go client tests of tests/conformance/passing.txt, by the runner in DIR\n\
-                 cargo xtask fuzz [SECONDS]   every fuzz target for that long (60)"
+                 cargo xtask fuzz [SECONDS] [TARGET...]  every fuzz target, or those, for that long each (60)"
             );
             Ok(())
         }

@@ -48,13 +48,3 @@ pub(crate) fn fix() -> Result<()> {
     ])?;
     cargo(&["fmt", "--all"])
 }
-
-/// Runs every fuzz target for some seconds each. The targets are ordinary programs (fuzz/README.md).
-pub(crate) fn fuzz(args: &[String]) -> Result<()> {
-    let seconds = args.first().map_or("60", String::as_str);
-    run_in(
-        &root().join("fuzz"),
-        "cargo",
-        &["run", "--release", "--quiet", "--", "all", seconds],
-    )
-}

@@ -467,7 +467,8 @@ fn options(config: &Config, identity: &Identity) -> Options {
     }
 }
 
-fn node_info(config: &Config, identity: &Identity) -> NodeInfo {
+/// This node as it registers itself in the catalog.
+pub(crate) fn node_info(config: &Config, identity: &Identity) -> NodeInfo {
     NodeInfo {
         id: identity.id,
         name: identity.node.clone(),

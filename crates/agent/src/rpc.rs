@@ -29,21 +29,37 @@ impl RpcServer {
         match method {
             "Status.Ping" => reply.push(0x80),
             "Status.Leader" => {
-                let leader = self.handle.status_leader(None).await.map_err(|err| err.to_string())?;
+                let leader = self
+                    .handle
+                    .status_leader(None)
+                    .await
+                    .map_err(|err| err.to_string())?;
                 bodies::string_reply(&leader, &mut reply);
             }
             "Status.Peers" => {
-                let peers = self.handle.status_peers(None).await.map_err(|err| err.to_string())?;
+                let peers = self
+                    .handle
+                    .status_peers(None)
+                    .await
+                    .map_err(|err| err.to_string())?;
                 bodies::strings_reply(&peers, &mut reply);
             }
             _ => {
                 let call = bodies::write_call(method, body).map_err(|err| err.to_string())?;
-                let Some(call) = call else { return Err(format!("rpc: can't find method {method}")) };
+                let Some(call) = call else {
+                    return Err(format!("rpc: can't find method {method}"));
+                };
                 if call.datacenter.is_empty() {
                     return Err(RpcError::NoPath.to_string());
                 }
-                let caller = Caller { token: Token::new(text(&call.token)), addr: Some(peer.ip()) };
-                let written = self.handle.write(&caller, Some(&call.datacenter), call.write).await;
+                let caller = Caller {
+                    token: Token::new(text(&call.token)),
+                    addr: Some(peer.ip()),
+                };
+                let written = self
+                    .handle
+                    .write(&caller, Some(&call.datacenter), call.write)
+                    .await;
                 bodies::write_reply(&written.map_err(|err| err.to_string())?, &mut reply);
             }
         }

@@ -12,14 +12,14 @@ use tribune_config::Config;
 use tribune_net::NetOptions;
 use tribune_raft::{SnapshotConfig, Timing};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
-use tribune_server::{Authorizer, Server, ServerOptions};
+use tribune_server::{Authorizer, NodeFacts, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::text::text;
 
 use crate::cluster::Cluster;
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
-use crate::local_state::{LocalAgent, LocalParts, ProcessRequest};
+use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
 use crate::rpc::RpcServer;
@@ -100,15 +100,30 @@ impl Agent {
     /// # Errors
     /// What cannot be used or bound; nothing runs then.
     pub async fn start(env: &Env, parts: Parts) -> Result<Agent, StartError> {
-        let Parts { config, reload, applied, logs, host, revision } = parts;
+        let Parts {
+            config,
+            reload,
+            applied,
+            logs,
+            host,
+            revision,
+        } = parts;
         let telemetry = Telemetry::install(env, &config, &host);
         let data_dir = config.data_dir.clone();
         if let Some(dir) = &data_dir {
             env.disk()
                 .create_dir_all(dir)
-                .map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
+                .map_err(|source| StartError::DataDir {
+                    path: dir.clone(),
+                    source,
+                })?;
         }
-        let id = node_id(env, config.node.id, config.node.disable_host_id, data_dir.as_deref())?;
+        let id = node_id(
+            env,
+            config.node.id,
+            config.node.disable_host_id,
+            data_dir.as_deref(),
+        )?;
         let identity = Identity {
             node: text(&config.node.name),
             id,
@@ -116,18 +131,41 @@ impl Agent {
             server: config.server.enabled,
         };
         let stop = CancellationToken::new();
-        let server = Server::start(env, server_options(&config, &identity), Authorizer::allow_all(), &stop)
-            .await
-            .map_err(StartError::Server)?;
+        let server = Server::start(
+            env,
+            server_options(&config, &identity),
+            Authorizer::allow_all(),
+            &stop,
+        )
+        .await
+        .map_err(StartError::Server)?;
         let (process_tx, process) = mpsc::channel(4);
-        let parts = LocalParts { reload, applied, process: process_tx };
+        let parts = LocalParts {
+            reload,
+            applied: {
+                let telemetry = telemetry.clone();
+                Box::new(move |config| {
+                    telemetry.reload(config, &host);
+                    applied(config);
+                })
+            },
+            process: process_tx,
+        };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
         let tasks = env.group(&stop);
         telemetry.spawn(&tasks, &config.telemetry);
-        let inner =
-            Inner { identity, local, cluster: Arc::new(Cluster::own(server.clone())), telemetry, logs, revision };
-        let handle = Handle { inner: Arc::new(inner) };
+        let inner = Inner {
+            identity,
+            local,
+            cluster: Arc::new(Cluster::own(server.clone())),
+            telemetry,
+            logs,
+            revision,
+        };
+        let handle = Handle {
+            inner: Arc::new(inner),
+        };
         let rpc = NetOptions {
             addr: config.addrs.rpc_bind,
             handshake_timeout: config.limits.rpc_handshake_timeout,
@@ -138,7 +176,13 @@ impl Agent {
         tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
             .map_err(|source| StartError::RpcPort { addr, source })?;
         handle.inner.local.spawn_tasks(&handle, &tasks);
-        Ok(Agent { env: env.clone(), handle, server, tasks, process })
+        Ok(Agent {
+            env: env.clone(),
+            handle,
+            server,
+            tasks,
+            process,
+        })
     }
 
     /// The handle for fronts.
@@ -165,7 +209,9 @@ impl Agent {
     pub async fn leave(&self) {
         let peers = self.server.status_peers().len();
         if peers > 1 {
-            self.env.sleep(self.handle.config().performance.leave_drain_time).await;
+            self.env
+                .sleep(self.handle.config().performance.leave_drain_time)
+                .await;
         }
     }
 
@@ -180,11 +226,21 @@ impl Agent {
     }
 }
 
+/// The node record as the local half registers it.
+fn node_facts(config: &Config, identity: &Identity) -> NodeFacts {
+    let node = node_info(config, identity);
+    NodeFacts {
+        tagged_addresses: Some(node.tagged_addresses),
+        meta: Some(node.meta),
+    }
+}
+
 fn server_options(config: &Config, identity: &Identity) -> ServerOptions {
     ServerOptions {
         node: identity.node.clone(),
         id: identity.id,
         datacenter: identity.datacenter.clone(),
+        node_facts: node_facts(config, identity),
         advertise: config.addrs.rpc_advertise.ip(),
         rpc_port: config.addrs.rpc_advertise.port(),
         data_dir: config.data_dir.clone().filter(|_| !config.dev_mode),
@@ -206,7 +262,10 @@ fn server_options(config: &Config, identity: &Identity) -> ServerOptions {
             server_stabilization_time: config.autopilot.server_stabilization_time,
             ..AutopilotConfig::default()
         },
-        timing: Timing { heartbeat: config.raft.heartbeat_timeout, election: config.raft.election_timeout },
+        timing: Timing {
+            heartbeat: config.raft.heartbeat_timeout,
+            election: config.raft.election_timeout,
+        },
         snapshot: SnapshotConfig {
             threshold: config.raft.snapshot_threshold,
             interval: config.raft.snapshot_interval,

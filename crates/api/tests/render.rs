@@ -7,7 +7,7 @@ use std::time::Duration;
 use tribune_api::parse;
 use tribune_api::render::{self, Addresses, AgentHealthView, AgentServiceView, View};
 use tribune_types::autopilot::{AutopilotConfig, OperatorHealth, ServerHealth};
-use tribune_types::catalog::{Check, Node, Service, ServiceKind, Status, Weights};
+use tribune_types::catalog::{Check, Node, Service, ServiceKind, Status};
 use tribune_types::coordinate::{Coordinate, CoordinateEntry, DatacenterMap};
 use tribune_types::definition::ServiceDefinition;
 use tribune_types::id::{Index, Term, Uuid};
@@ -46,14 +46,6 @@ fn registered(
     let mut service = request.service.unwrap_or_default();
     if service.id.is_empty() {
         service.id = service.name.clone();
-    }
-    if service.weights
-        == Some(Weights {
-            passing: 0,
-            warning: 0,
-        })
-    {
-        service.weights = None;
     }
     (service.create, service.modify) = (Index(service_at.0), Index(service_at.1));
     let checks: Vec<Arc<Check>> = request

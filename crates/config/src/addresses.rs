@@ -52,9 +52,9 @@ impl Reader<'_> {
         for word in text.split_ascii_whitespace() {
             match word.strip_prefix("unix://") {
                 Some(path) => out.push(Host::Unix(path.into())),
-                None => match word.parse() {
-                    Ok(ip) => out.push(Host::Ip(ip)),
-                    Err(_) => {
+                None => match parse_ip(word) {
+                    Some(ip) => out.push(Host::Ip(ip)),
+                    None => {
                         self.errors
                             .push(format!("{name}: invalid ip address: {word}"));
                         return None;
@@ -74,7 +74,7 @@ impl Reader<'_> {
                 let words: Vec<&str> = expanded.split_ascii_whitespace().collect();
                 match words
                     .iter()
-                    .find(|w| w.parse::<IpAddr>().is_err() && !w.starts_with("unix://"))
+                    .find(|w| parse_ip(w).is_none() && !w.starts_with("unix://"))
                 {
                     Some(word) => self
                         .errors
@@ -258,5 +258,14 @@ pub(crate) fn unix_sockets(view: View<'_>) -> UnixSocketConfig {
         user: view.string("unix_sockets.user"),
         group: view.string("unix_sockets.group"),
         mode: view.string("unix_sockets.mode"),
+    }
+}
+
+/// An address, IPv6 with or without brackets.
+fn parse_ip(word: &str) -> Option<IpAddr> {
+    let bare = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match bare {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6),
+        None => word.parse().ok(),
     }
 }

@@ -14,6 +14,9 @@
 
 mod catalog;
 mod front;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod instances;
 mod message;
 mod name;
@@ -37,7 +40,7 @@ mod hostile;
 mod serving;
 #[cfg(test)]
 mod speed;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod world;
 
 pub use options::{DnsOptions, DomainError, RecursorError, SoaOptions, recursor_addr};

@@ -21,6 +21,18 @@ pub struct Agent {
     pub address: Text,
     /// Set if it is a server.
     pub server: Option<ServerFacts>,
+    /// Node record to create if there is none yet: what the agent itself would register, where that is known. Without it
+    /// the agent's own registration and this one would race, and this one would win with less.
+    pub node: NodeFacts,
+}
+
+/// Addresses and metadata of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeFacts {
+    /// Tagged addresses.
+    pub tagged_addresses: Option<TextMap>,
+    /// Metadata.
+    pub meta: Option<TextMap>,
 }
 
 /// What a server's tags say.
@@ -65,8 +77,14 @@ pub fn alive(datacenter: &Text, agent: &Agent, known: Known<'_>) -> Option<Regis
         id: agent.id,
         node: agent.name.clone(),
         address: agent.address.clone(),
-        tagged_addresses: known.node.and_then(|node| node.tagged_addresses.clone()),
-        node_meta: known.node.and_then(|node| node.meta.clone()),
+        tagged_addresses: match known.node {
+            Some(node) => node.tagged_addresses.clone(),
+            None => agent.node.tagged_addresses.clone(),
+        },
+        node_meta: match known.node {
+            Some(node) => node.meta.clone(),
+            None => agent.node.meta.clone(),
+        },
         service,
         checks: vec![serf_health(&agent.name, Status::Passing)],
         skip_node_update: false,
@@ -143,7 +161,17 @@ mod tests {
                 port: 8300,
                 version: text("1.8.7"),
             }),
+            node: NodeFacts {
+                meta: Some([(text("rack"), text("7"))].into_iter().collect()),
+                ..NodeFacts::default()
+            },
         }
+    }
+
+    #[test]
+    fn a_new_node_starts_with_what_its_agent_would_register() {
+        let plan = alive(&text("dc1"), &server(), Known::default()).unwrap();
+        assert_eq!(plan.node_meta, server().node.meta);
     }
 
     #[test]
@@ -176,7 +204,7 @@ mod tests {
         let node = Node {
             name: text("s1"),
             address: text("10.0.0.9"),
-            meta: Some([(text("rack"), text("7"))].into_iter().collect()),
+            meta: Some([(text("rack"), text("8"))].into_iter().collect()),
             ..Node::default()
         };
         let plan = alive(

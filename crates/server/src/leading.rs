@@ -140,6 +140,7 @@ async fn reconcile_self(server: &Server) -> Result<(), RpcError> {
             port: options.rpc_port,
             version: options.version.clone(),
         }),
+        node: options.node_facts.clone(),
     };
     let version = server.store().load().version.clone();
     let node = version.node(&options.node);

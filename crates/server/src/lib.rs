@@ -37,10 +37,14 @@ use tribune_types::text::Text;
 pub use authorize::{Access, Authorizer};
 pub use options::ServerOptions;
 pub use snapshots::{SnapshotRestore, SnapshotSave};
+pub use tribune_leader::reconcile::NodeFacts;
 
 use hub::Hub;
 use soft::Soft;
 use store::Store;
+
+/// How long the founding entry may take to be written.
+const BOOTSTRAP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,9 @@ pub enum StartError {
     /// The first server of a cluster could not be founded.
     #[error("failed to bootstrap the cluster")]
     Bootstrap(#[from] tribune_raft::BootstrapError),
+    /// The first entry of the log was not written in time.
+    #[error("failed to bootstrap the cluster: the log was not written in time, is the disk full?")]
+    BootstrapStuck,
 }
 
 /// A running server. Cheap to clone.
@@ -136,10 +143,14 @@ impl Server {
             .tasks
             .spawn("autopilot-health", health::run(server.clone()));
         if bootstrap {
-            server
+            let founded = server
                 .raft()
-                .bootstrap([(server.options().id, member)].into())
-                .await?;
+                .bootstrap([(server.options().id, member)].into());
+            // A disk without room makes every write wait; an operator should hear of it instead.
+            match env.timeout(BOOTSTRAP_DEADLINE, founded).await {
+                Ok(founded) => founded.map(drop)?,
+                Err(_) => return Err(StartError::BootstrapStuck),
+            }
         }
         Ok(server)
     }

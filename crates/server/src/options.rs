@@ -16,6 +16,8 @@ pub struct ServerOptions {
     pub id: NodeId,
     /// Datacenter.
     pub datacenter: Text,
+    /// Tagged addresses and metadata this node starts with in the catalog.
+    pub node_facts: tribune_leader::reconcile::NodeFacts,
     /// Address that other nodes reach this one at.
     pub advertise: std::net::IpAddr,
     /// Port of the server RPC.

@@ -18,6 +18,7 @@ fn options(data_dir: Option<std::path::PathBuf>) -> ServerOptions {
         node: text("s1"),
         id: NodeId::from_random([7; 16]),
         datacenter: text("dc1"),
+        node_facts: Default::default(),
         advertise: [127, 0, 0, 1].into(),
         rpc_port: 8300,
         data_dir,

@@ -161,6 +161,7 @@ fn options() -> ServerOptions {
         node: text("s1"),
         id: NodeId::from_random([7; 16]),
         datacenter: text("dc1"),
+        node_facts: Default::default(),
         advertise: [127, 0, 0, 1].into(),
         rpc_port: 8300,
         data_dir: Some(PathBuf::from("/data")),

@@ -27,8 +27,17 @@ impl Handle {
     ///
     /// # Errors
     /// No leader within the hold time, denied, an unknown datacenter, a filter that does not compile.
-    pub async fn read(&self, caller: &Caller, query: Query, options: &ReadOptions) -> Result<Answer, RpcError> {
-        self.inner.cluster.server().read(caller, query, options).await
+    pub async fn read(
+        &self,
+        caller: &Caller,
+        query: Query,
+        options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
+        self.inner
+            .cluster
+            .server()
+            .read(caller, query, options)
+            .await
     }
 
     /// Writes. A dropped write may still happen; it is never half done.
@@ -45,10 +54,15 @@ impl Handle {
             Write::EventFire(event) => Some(event.clone()),
             _ => None,
         };
-        let reply = self.inner.cluster.server().write(caller, datacenter, write).await?;
+        let reply = self
+            .inner
+            .cluster
+            .server()
+            .write(caller, datacenter, write)
+            .await?;
         if let Some(event) = event {
             // Until there is gossip, this agent is all agents.
-            self.inner.local.receive_event(*event);
+            self.inner.local.fire_event(*event)?;
         }
         Ok(reply)
     }
@@ -57,8 +71,16 @@ impl Handle {
     ///
     /// # Errors
     /// Denied, or the asked guarantee cannot be had.
-    pub async fn snapshot_save(&self, caller: &Caller, options: &ReadOptions) -> Result<SnapshotSave, RpcError> {
-        self.inner.cluster.server().snapshot_save(caller, options).await
+    pub async fn snapshot_save(
+        &self,
+        caller: &Caller,
+        options: &ReadOptions,
+    ) -> Result<SnapshotSave, RpcError> {
+        self.inner
+            .cluster
+            .server()
+            .snapshot_save(caller, options)
+            .await
     }
 
     /// Starts restoring a snapshot archive. Nothing is replaced before the whole archive was checked.
@@ -70,7 +92,11 @@ impl Handle {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
-        self.inner.cluster.server().snapshot_restore(caller, datacenter).await
+        self.inner
+            .cluster
+            .server()
+            .snapshot_restore(caller, datacenter)
+            .await
     }
 
     /// `ip:port` of the leader's server RPC; empty if there is none.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tribune_config::Config;
 use tribune_local::{Action, CheckEntry, Refusal, Registry, ServiceEntry, Source};
 use tribune_types::caller::Caller;
@@ -17,7 +16,7 @@ use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 
 use super::Handle;
-use crate::info::{AggregatedStatus, Identity, LocalCheck, LocalHealth, LocalService, SelfReport};
+use crate::info::{AggregatedStatus, Identity, LocalCheck, LocalHealth, LocalService};
 use crate::local_state::{LocalAgent, ProcessRequest};
 use crate::tokens::TokenError;
 
@@ -44,24 +43,6 @@ pub struct CheckUpdate {
     pub output: String,
 }
 
-/// Shape of the metrics answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricsFormat {
-    /// The JSON document of the last complete interval.
-    Json,
-    /// Prometheus text 0.0.4.
-    Prometheus,
-}
-
-/// What to stream from the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MonitorOptions {
-    /// Lowest level, as the client wrote it; empty is INFO.
-    pub level: String,
-    /// JSON lines instead of text lines.
-    pub json: bool,
-}
-
 impl Handle {
     /// Who this agent is.
     pub fn identity(&self) -> &Identity {
@@ -73,11 +54,6 @@ impl Handle {
         self.local().config()
     }
 
-    /// Everything for `/v1/agent/self`.
-    pub async fn self_report(&self) -> SelfReport {
-        todo!()
-    }
-
     /// Members of the LAN pool, or of the WAN pool.
     pub fn members(&self, wan: bool) -> Vec<Member> {
         self.local().members(wan)
@@ -85,7 +61,8 @@ impl Handle {
 
     /// Local services in ID order.
     pub fn services(&self) -> Vec<LocalService> {
-        self.local().look(|core| core.services().map(service_of).collect())
+        self.local()
+            .look(|core| core.services().map(service_of).collect())
     }
 
     /// One local service.
@@ -94,7 +71,12 @@ impl Handle {
     }
 
     /// Waits until the content hash of a local service differs from `hash`, it is gone, or `wait` is over. Cancel safe.
-    pub async fn service_changed(&self, id: &str, hash: &str, wait: Duration) -> Option<LocalService> {
+    pub async fn service_changed(
+        &self,
+        id: &str,
+        hash: &str,
+        wait: Duration,
+    ) -> Option<LocalService> {
         let local = self.local();
         let changed = async {
             loop {
@@ -103,7 +85,10 @@ impl Handle {
                 // Enabled before the look, so that no change falls between.
                 news.as_mut().enable();
                 let service = self.service(id);
-                if service.as_ref().is_none_or(|service| &*service.content_hash != hash) {
+                if service
+                    .as_ref()
+                    .is_none_or(|service| &*service.content_hash != hash)
+                {
                     return;
                 }
                 news.await;
@@ -116,19 +101,24 @@ impl Handle {
 
     /// Local checks in ID order.
     pub fn checks(&self) -> Vec<LocalCheck> {
-        self.local().look(|core| core.checks().map(check_of).collect())
+        self.local()
+            .look(|core| core.checks().map(check_of).collect())
     }
 
     /// Health of the local instances of a service.
     pub fn health_by_name(&self, name: &str) -> Vec<LocalHealth> {
         self.local().look(|core| {
-            core.services().filter(|entry| &*entry.service.name == name).map(|entry| health_of(core, entry)).collect()
+            core.services()
+                .filter(|entry| &*entry.service.name == name)
+                .map(|entry| health_of(core, entry))
+                .collect()
         })
     }
 
     /// Health of one local instance.
     pub fn health_by_id(&self, id: &str) -> Option<LocalHealth> {
-        self.local().look(|core| core.service(id).map(|entry| health_of(core, entry)))
+        self.local()
+            .look(|core| core.service(id).map(|entry| health_of(core, entry)))
     }
 
     /// Registers or replaces a service with its checks; stored on disk before it answers.
@@ -144,7 +134,14 @@ impl Handle {
     ) -> Result<(), LocalError> {
         let token = token_of(caller);
         self.change(|core, now, out| {
-            core.register_service(now, &definition, &token, Source::Api, replace_existing_checks, out)
+            core.register_service(
+                now,
+                &definition,
+                &token,
+                Source::Api,
+                replace_existing_checks,
+                out,
+            )
         })
         .await
     }
@@ -162,7 +159,11 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::register_service`].
-    pub async fn register_check(&self, caller: &Caller, mut definition: CheckDefinition) -> Result<(), LocalError> {
+    pub async fn register_check(
+        &self,
+        caller: &Caller,
+        mut definition: CheckDefinition,
+    ) -> Result<(), LocalError> {
         // The token of the request counts, not one in its body.
         definition.token = token_of(caller);
         self.change(|core, now, out| {
@@ -181,19 +182,37 @@ impl Handle {
     }
 
     /// Reports the result of a TTL check.
-    pub async fn update_check(&self, _caller: &Caller, id: &str, update: CheckUpdate) -> Result<(), LocalError> {
+    pub async fn update_check(
+        &self,
+        _caller: &Caller,
+        id: &str,
+        update: CheckUpdate,
+    ) -> Result<(), LocalError> {
         let jitter = self.local().update_jitter();
-        self.change(|core, now, out| core.on_report(now, id, update.status, &update.output, jitter, out)).await
+        self.change(|core, now, out| {
+            core.on_report(now, id, update.status, &update.output, jitter, out)
+        })
+        .await
     }
 
     /// Turns maintenance mode of a service on (with a reason, which may be empty) or off (`None`).
-    pub async fn service_maintenance(&self, caller: &Caller, id: &str, reason: Option<&str>) -> Result<(), LocalError> {
+    pub async fn service_maintenance(
+        &self,
+        caller: &Caller,
+        id: &str,
+        reason: Option<&str>,
+    ) -> Result<(), LocalError> {
         let token = token_of(caller);
-        self.change(|core, now, out| core.service_maintenance(now, id, reason, &token, out)).await
+        self.change(|core, now, out| core.service_maintenance(now, id, reason, &token, out))
+            .await
     }
 
     /// Turns maintenance mode of the node on (with a reason, which may be empty) or off (`None`).
-    pub async fn node_maintenance(&self, caller: &Caller, reason: Option<&str>) -> Result<(), LocalError> {
+    pub async fn node_maintenance(
+        &self,
+        caller: &Caller,
+        reason: Option<&str>,
+    ) -> Result<(), LocalError> {
         let token = token_of(caller);
         self.change(|core, now, out| {
             core.node_maintenance(now, reason, &token, out);
@@ -214,18 +233,34 @@ impl Handle {
     pub async fn leave(&self, _caller: &Caller) -> Result<(), LocalError> {
         let (answer, done) = oneshot::channel();
         let ending = |_| LocalError::Rpc(RpcError::ShuttingDown);
-        self.local().process().send(ProcessRequest::Leave(answer)).await.map_err(|_| ending(()))?;
+        self.local()
+            .process()
+            .send(ProcessRequest::Leave(answer))
+            .await
+            .map_err(|_| ending(()))?;
         done.await.map_err(|_| ending(()))?.map_err(failed)
     }
 
     /// Joins a gossip pool. Until gossip is built this is an error that says so.
     pub async fn join(&self, _caller: &Caller, addr: &str, _wan: bool) -> Result<(), LocalError> {
-        Err(failed(format!("cannot join {addr:?}: this version of Tribune does not gossip with other agents yet")))
+        Err(failed(format!(
+            "cannot join {addr:?}: this version of Tribune does not gossip with other agents yet"
+        )))
     }
 
     /// Declares a failed member as left.
-    pub async fn force_leave(&self, _caller: &Caller, node: &str, _prune: bool) -> Result<(), LocalError> {
-        if self.members(false).iter().chain(&self.members(true)).any(|member| &*member.name == node) {
+    pub async fn force_leave(
+        &self,
+        _caller: &Caller,
+        node: &str,
+        _prune: bool,
+    ) -> Result<(), LocalError> {
+        if self
+            .members(false)
+            .iter()
+            .chain(&self.members(true))
+            .any(|member| &*member.name == node)
+        {
             // The only member is this agent, which has not failed.
             return Ok(());
         }
@@ -241,38 +276,30 @@ impl Handle {
     pub async fn events_changed(&self, index: u64, wait: Duration) {
         let local = self.local();
         // Out of time is an answer like any other.
-        let _ = local.env().timeout(wait, local.events.changed_from(index)).await;
-    }
-
-    /// Metrics of the last complete interval in the given shape, ready to send; `None` if that shape is turned off.
-    pub fn metrics(&self, _format: MetricsFormat, _pretty: bool) -> Option<Bytes> {
-        todo!()
-    }
-
-    /// Streams log lines, each with its newline, until the receiver is dropped. 512 lines are buffered; more are dropped.
-    pub fn monitor(&self, _options: &MonitorOptions) -> Result<mpsc::Receiver<Bytes>, LocalError> {
-        todo!()
-    }
-
-    /// Facts about the machine, as the JSON document of `/v1/agent/host`.
-    pub fn host(&self) -> tribune_types::value::Value {
-        todo!()
+        let _ = local
+            .env()
+            .timeout(wait, local.events.changed_from(index))
+            .await;
     }
 
     /// Sets one of the agent's ACL tokens by its API name. Unknown names are `NotFound`.
-    pub async fn set_token(&self, _caller: &Caller, kind: &str, token: Text) -> Result<(), LocalError> {
-        self.local().tokens.set(kind, token).await.map_err(|err| match err {
-            TokenError::Unknown(_) => LocalError::NotFound(err.to_string()),
-            TokenError::NotKept(_) => failed(err.to_string()),
-        })
+    pub async fn set_token(
+        &self,
+        _caller: &Caller,
+        kind: &str,
+        token: Text,
+    ) -> Result<(), LocalError> {
+        self.local()
+            .tokens
+            .set(kind, token)
+            .await
+            .map_err(|err| match err {
+                TokenError::Unknown(_) => LocalError::NotFound(err.to_string()),
+                TokenError::NotKept(_) => failed(err.to_string()),
+            })
     }
 
-    /// A profile for `/debug/pprof/<kind>`; `None` if profiling is not allowed (`enable_debug` off).
-    pub async fn profile(&self, _kind: &str, _duration: Duration) -> Option<Bytes> {
-        todo!()
-    }
-
-    fn local(&self) -> &Arc<LocalAgent> {
+    pub(super) fn local(&self) -> &Arc<LocalAgent> {
         &self.inner.local
     }
 
@@ -310,17 +337,31 @@ fn token_of(caller: &Caller) -> Text {
 }
 
 fn service_of(entry: &ServiceEntry) -> LocalService {
-    LocalService { service: Arc::clone(&entry.service), content_hash: entry.hash.clone() }
+    LocalService {
+        service: Arc::clone(&entry.service),
+        content_hash: entry.hash.clone(),
+    }
 }
 
 fn check_of(entry: &CheckEntry) -> LocalCheck {
-    LocalCheck { check: Arc::clone(&entry.check), check_type: entry.check_type.clone() }
+    LocalCheck {
+        check: Arc::clone(&entry.check),
+        check_type: entry.check_type.clone(),
+    }
 }
 
 fn health_of(core: &Registry, entry: &ServiceEntry) -> LocalHealth {
     let checks: Vec<LocalCheck> = core.checks_of_service(entry).map(check_of).collect();
-    let status = checks.iter().map(|check| status_of(&check.check)).max().unwrap_or(AggregatedStatus::Passing);
-    LocalHealth { service: service_of(entry), checks, status }
+    let status = checks
+        .iter()
+        .map(|check| status_of(&check.check))
+        .max()
+        .unwrap_or(AggregatedStatus::Passing);
+    LocalHealth {
+        service: service_of(entry),
+        checks,
+        status,
+    }
 }
 
 fn status_of(check: &Check) -> AggregatedStatus {

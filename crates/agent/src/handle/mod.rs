@@ -1,10 +1,11 @@
 //! The one handle of a running agent, which every front (HTTP, DNS) and the binary use.
 //!
-//! Two halves: `cluster` (reads and writes of replicated data, wherever it is served) and `local` (this agent's own
-//! services, checks, events and process). Fronts know neither servers nor state behind it.
+//! Three parts: `cluster` (reads and writes of replicated data, wherever it is served), `local` (this agent's own
+//! services, checks and events) and `process` (what it tells about itself). Fronts know neither servers nor state behind it.
 
 mod cluster;
 mod local;
+mod process;
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::logs::Logs;
 use crate::telemetry::Telemetry;
 
 pub use cluster::{SnapshotRestore, SnapshotSave};
-pub use local::{CheckUpdate, LocalError, MetricsFormat, MonitorOptions};
+pub use local::{CheckUpdate, LocalError};
+pub use process::{MetricsFormat, MonitorOptions};
 
 /// Handle of a running agent. Cheap to clone.
 #[derive(Clone)]

@@ -57,6 +57,7 @@ impl World {
             node: identity.node.clone(),
             id: identity.id,
             datacenter: identity.datacenter.clone(),
+            node_facts: Default::default(),
             advertise: [127, 0, 0, 1].into(),
             rpc_port: 8300,
             data_dir: None,

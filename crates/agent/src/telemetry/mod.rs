@@ -24,8 +24,9 @@ use registry::{Naming, Registry};
 /// Length of an interval.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The metrics of this process.
-pub struct Telemetry {
+/// The metrics of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Telemetry {
     registry: Arc<Registry>,
     prometheus: bool,
     env: Env,
@@ -34,18 +35,26 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sets up recording for this process. Where a recorder exists already (tests with several agents), metrics go there
     /// and this one stays empty.
-    pub fn install(env: &Env, config: &Config, host: &str) -> Telemetry {
+    pub(crate) fn install(env: &Env, config: &Config, host: &str) -> Telemetry {
         let telemetry = &config.telemetry;
         let registry = Arc::new(Registry::new(naming(config, host)));
         // Fails only if there is a recorder, which is fine as said above.
         let _ = metrics::set_global_recorder(registry::Recorder(Arc::clone(&registry)));
-        Telemetry { registry, prometheus: !telemetry.prometheus_retention.is_zero(), env: env.clone() }
+        Telemetry {
+            registry,
+            prometheus: !telemetry.prometheus_retention.is_zero(),
+            env: env.clone(),
+        }
     }
 
     /// Starts closing intervals, measuring the process and sending to the configured sinks.
-    pub fn spawn(&self, tasks: &TaskGroup, config: &TelemetryConfig) {
+    pub(crate) fn spawn(&self, tasks: &TaskGroup, config: &TelemetryConfig) {
         let senders = sinks::Senders::new(config);
-        let (registry, env, stop) = (Arc::clone(&self.registry), self.env.clone(), tasks.stop().clone());
+        let (registry, env, stop) = (
+            Arc::clone(&self.registry),
+            self.env.clone(),
+            tasks.stop().clone(),
+        );
         tasks.spawn("telemetry", async move {
             let mut senders = senders;
             let mut process = process::Process::default();
@@ -63,15 +72,17 @@ impl Telemetry {
     }
 
     /// What may change at run time: which prefixes pass.
-    pub fn reload(&self, config: &Config, host: &str) {
+    pub(crate) fn reload(&self, config: &Config, host: &str) {
         self.registry.rename(naming(config, host));
     }
 
     /// The last complete interval in the given shape; `None` if that shape is turned off.
-    pub fn render(&self, format: MetricsFormat, pretty: bool) -> Option<Bytes> {
+    pub(crate) fn render(&self, format: MetricsFormat, pretty: bool) -> Option<Bytes> {
         match format {
             MetricsFormat::Json => Some(render::json(&self.registry, self.env.wall(), pretty)),
-            MetricsFormat::Prometheus => self.prometheus.then(|| render::prometheus(&self.registry)),
+            MetricsFormat::Prometheus => {
+                self.prometheus.then(|| render::prometheus(&self.registry))
+            }
         }
     }
 }
@@ -79,9 +90,13 @@ impl Telemetry {
 fn naming(config: &Config, host: &str) -> Naming {
     let telemetry = &config.telemetry;
     let has_sink = !telemetry.prometheus_retention.is_zero()
-        || [&telemetry.statsd_address, &telemetry.statsite_address, &telemetry.dogstatsd_address]
-            .iter()
-            .any(|address| !address.is_empty());
+        || [
+            &telemetry.statsd_address,
+            &telemetry.statsite_address,
+            &telemetry.dogstatsd_address,
+        ]
+        .iter()
+        .any(|address| !address.is_empty());
     Naming {
         prefix: telemetry.metrics_prefix.clone(),
         // Gauges name their host only where many hosts may meet: outside of this process.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata,
+    SharedString, Unit,
+};
 use parking_lot::{Mutex, RwLock};
 use tribune_types::time::Wall;
 
@@ -25,9 +28,16 @@ pub(super) struct Naming {
 impl Naming {
     /// The shown name, or `None` if the filter drops it. The longest matching prefix decides.
     pub(super) fn shown(&self, name: &str, kind: Kind) -> Option<String> {
-        let plain = if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) };
+        let plain = if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.prefix)
+        };
         let longest = |list: &[String]| {
-            list.iter().filter(|prefix| plain.starts_with(prefix.as_str())).map(String::len).max()
+            list.iter()
+                .filter(|prefix| plain.starts_with(prefix.as_str()))
+                .map(String::len)
+                .max()
         };
         let passes = match (longest(&self.allowed), longest(&self.blocked)) {
             (None, None) => self.pass_by_default,
@@ -75,7 +85,11 @@ impl Aggregate {
     }
 
     pub(super) fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.sum / self.count as f64
+        }
     }
 
     /// Sample standard deviation.
@@ -83,7 +97,11 @@ impl Aggregate {
         let n = self.count as f64;
         let spread = n * self.sum_of_squares - self.sum * self.sum;
         let divisor = n * (n - 1.0);
-        if divisor <= 0.0 || spread <= 0.0 { 0.0 } else { (spread / divisor).sqrt() }
+        if divisor <= 0.0 || spread <= 0.0 {
+            0.0
+        } else {
+            (spread / divisor).sqrt()
+        }
     }
 }
 
@@ -133,7 +151,11 @@ impl Series {
     /// Figures of the last complete interval, or of the current one if `current`.
     pub(super) fn interval(&self, current: bool) -> Aggregate {
         let figures = self.figures.lock();
-        if current { figures.current } else { figures.last }
+        if current {
+            figures.current
+        } else {
+            figures.last
+        }
     }
 
     /// Figures since the start.
@@ -145,7 +167,11 @@ impl Series {
     pub(super) fn quantiles(&self, of: &[f64]) -> Vec<f64> {
         let mut values = {
             let figures = self.figures.lock();
-            if figures.values.is_empty() { figures.last_values.clone() } else { figures.values.clone() }
+            if figures.values.is_empty() {
+                figures.last_values.clone()
+            } else {
+                figures.values.clone()
+            }
         };
         values.sort_by(f32::total_cmp);
         of.iter()
@@ -197,7 +223,11 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(naming: Naming) -> Registry {
-        Registry { naming: RwLock::new(naming), series: RwLock::default(), closed: Mutex::new(None) }
+        Registry {
+            naming: RwLock::new(naming),
+            series: RwLock::default(),
+            closed: Mutex::new(None),
+        }
     }
 
     /// Applies new filters. Series start anew under their new names.
@@ -218,8 +248,17 @@ impl Registry {
             return None;
         }
         let made = shown.map(|name| {
-            let labels = key.labels().map(|l| (l.key().to_owned(), l.value().to_owned())).collect();
-            Arc::new(Series { name, labels, kind, gauge: AtomicU64::new(0), figures: Mutex::default() })
+            let labels = key
+                .labels()
+                .map(|l| (l.key().to_owned(), l.value().to_owned()))
+                .collect();
+            Arc::new(Series {
+                name,
+                labels,
+                kind,
+                gauge: AtomicU64::new(0),
+                figures: Mutex::default(),
+            })
         });
         all.entry(wanted).or_insert(made).clone()
     }
@@ -258,15 +297,21 @@ impl metrics::Recorder for Recorder {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.0.series(Kind::Counter, key).map_or_else(Counter::noop, Counter::from_arc)
+        self.0
+            .series(Kind::Counter, key)
+            .map_or_else(Counter::noop, Counter::from_arc)
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        self.0.series(Kind::Gauge, key).map_or_else(Gauge::noop, Gauge::from_arc)
+        self.0
+            .series(Kind::Gauge, key)
+            .map_or_else(Gauge::noop, Gauge::from_arc)
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.0.series(Kind::Sample, key).map_or_else(Histogram::noop, Histogram::from_arc)
+        self.0
+            .series(Kind::Sample, key)
+            .map_or_else(Histogram::noop, Histogram::from_arc)
     }
 }
 
@@ -288,8 +333,14 @@ mod tests {
     #[test]
     fn only_gauges_carry_the_host() {
         let naming = naming(Some("vm"), &[], &[], true);
-        assert_eq!(naming.shown("runtime.alloc_bytes", Kind::Gauge).as_deref(), Some("consul.vm.runtime.alloc_bytes"));
-        assert_eq!(naming.shown("rpc.query", Kind::Counter).as_deref(), Some("consul.rpc.query"));
+        assert_eq!(
+            naming.shown("runtime.alloc_bytes", Kind::Gauge).as_deref(),
+            Some("consul.vm.runtime.alloc_bytes")
+        );
+        assert_eq!(
+            naming.shown("rpc.query", Kind::Counter).as_deref(),
+            Some("consul.rpc.query")
+        );
     }
 
     #[test]
@@ -303,13 +354,18 @@ mod tests {
     #[test]
     fn an_interval_shows_what_was_recorded_in_it() {
         let registry = Registry::new(naming(None, &[], &[], true));
-        let series = registry.series(Kind::Sample, &Key::from_name("kvs.apply")).expect("passes");
+        let series = registry
+            .series(Kind::Sample, &Key::from_name("kvs.apply"))
+            .expect("passes");
         for value in [1.0, 2.0, 3.0] {
             Series::record(&series, value);
         }
         registry.close_interval(Wall(1));
         let last = series.interval(false);
-        assert_eq!((last.count, last.sum, last.min, last.max), (3, 6.0, 1.0, 3.0));
+        assert_eq!(
+            (last.count, last.sum, last.min, last.max),
+            (3, 6.0, 1.0, 3.0)
+        );
         assert_eq!((last.mean(), last.stddev()), (2.0, 1.0));
         registry.close_interval(Wall(2));
         assert_eq!(series.interval(false).count, 0);

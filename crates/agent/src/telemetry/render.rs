@@ -67,7 +67,11 @@ pub(super) fn json(registry: &Registry, now: Wall, pretty: bool) -> Bytes {
         gauges: all
             .iter()
             .filter(|series| series.kind == Kind::Gauge)
-            .map(|series| GaugeValue { name: &series.name, value: series.gauge(), labels: Labels(&series.labels) })
+            .map(|series| GaugeValue {
+                name: &series.name,
+                value: series.gauge(),
+                labels: Labels(&series.labels),
+            })
             .collect(),
         points: [],
         counters: sampled(Kind::Counter),
@@ -76,7 +80,9 @@ pub(super) fn json(registry: &Registry, now: Wall, pretty: bool) -> Bytes {
     let mut out = Vec::new();
     let written = if pretty {
         let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let written = document.serialize(&mut serde_json::Serializer::with_formatter(&mut out, indent));
+        let written = document.serialize(&mut serde_json::Serializer::with_formatter(
+            &mut out, indent,
+        ));
         out.push(b'\n');
         written
     } else {
@@ -136,20 +142,41 @@ pub(super) fn prometheus(registry: &Registry) -> Bytes {
                 for (q, value) in of.iter().zip(series.quantiles(&of)) {
                     line(&mut out, &name, &series.labels, Some(*q), value);
                 }
-                line(&mut out, &format!("{name}_sum"), &series.labels, None, total.sum);
-                line(&mut out, &format!("{name}_count"), &series.labels, None, total.count as f64);
+                line(
+                    &mut out,
+                    &format!("{name}_sum"),
+                    &series.labels,
+                    None,
+                    total.sum,
+                );
+                line(
+                    &mut out,
+                    &format!("{name}_count"),
+                    &series.labels,
+                    None,
+                    total.count as f64,
+                );
             }
         }
     }
     Bytes::from(out)
 }
 
-fn line(out: &mut String, name: &str, labels: &[(String, String)], quantile: Option<f64>, value: f64) {
+fn line(
+    out: &mut String,
+    name: &str,
+    labels: &[(String, String)],
+    quantile: Option<f64>,
+    value: f64,
+) {
     out.push_str(name);
     let quantile = quantile.map(|q| ("quantile".to_owned(), q.to_string()));
     let mut separator = '{';
     for (key, value) in labels.iter().chain(&quantile) {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let value = value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         let _ = write!(out, "{separator}{}=\"{value}\"", prometheus_name(key));
         separator = ',';
     }
@@ -161,7 +188,15 @@ fn line(out: &mut String, name: &str, labels: &[(String, String)], quantile: Opt
 
 /// Characters outside of the format become underscores.
 fn prometheus_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -172,12 +207,24 @@ mod tests {
     fn lines_have_labels_only_where_there_are_some() {
         let mut out = String::new();
         line(&mut out, "consul_x", &[], None, 2.0);
-        line(&mut out, "consul_x", &[("op".to_owned(), "a\"b".to_owned())], Some(0.5), f64::NAN);
-        assert_eq!(out, "consul_x 2\nconsul_x{op=\"a\\\"b\",quantile=\"0.5\"} NaN\n");
+        line(
+            &mut out,
+            "consul_x",
+            &[("op".to_owned(), "a\"b".to_owned())],
+            Some(0.5),
+            f64::NAN,
+        );
+        assert_eq!(
+            out,
+            "consul_x 2\nconsul_x{op=\"a\\\"b\",quantile=\"0.5\"} NaN\n"
+        );
     }
 
     #[test]
     fn timestamps_are_the_start_of_the_interval() {
-        assert_eq!(timestamp(1_767_225_617_000_000_000), "2026-01-01 00:00:10 +0000 UTC");
+        assert_eq!(
+            timestamp(1_767_225_617_000_000_000),
+            "2026-01-01 00:00:10 +0000 UTC"
+        );
     }
 }

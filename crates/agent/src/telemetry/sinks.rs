@@ -52,7 +52,11 @@ impl Senders {
             return;
         }
         let all = registry.all();
-        let lines = |dialect, tags: &[String]| all.iter().filter_map(|s| encode(s, dialect, tags)).collect::<Vec<_>>();
+        let lines = |dialect, tags: &[String]| {
+            all.iter()
+                .filter_map(|s| encode(s, dialect, tags))
+                .collect::<Vec<_>>()
+        };
         if !self.statsd.is_empty() {
             let lines = lines(Dialect::Statsd, &[]);
             report("statsd", send_udp(env, &self.statsd, &lines).await);
@@ -67,7 +71,10 @@ impl Senders {
         }
         if !self.statsite.is_empty() {
             let text: String = lines(Dialect::Statsd, &[]).concat();
-            report("statsite", send_tcp(env, &self.statsite, text.as_bytes()).await);
+            report(
+                "statsite",
+                send_tcp(env, &self.statsite, text.as_bytes()).await,
+            );
         }
     }
 }
@@ -96,7 +103,10 @@ fn encode(series: &Series, dialect: Dialect, tags: &[String]) -> Option<String> 
         }
         Dialect::Dogstatsd => {
             let _ = write!(line, ":{value}|{unit}");
-            let labels = series.labels.iter().map(|(key, value)| format!("{}:{}", clean(key), clean(value)));
+            let labels = series
+                .labels
+                .iter()
+                .map(|(key, value)| format!("{}:{}", clean(key), clean(value)));
             let all: Vec<String> = tags.iter().cloned().chain(labels).collect();
             if !all.is_empty() {
                 let _ = write!(line, "|#{}", all.join(","));
@@ -115,7 +125,15 @@ fn non_empty(series: &Series) -> Option<(f64, f64)> {
 
 /// Characters with a meaning in the format become underscores.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, ':' | ' ' | '|' | '\n' | ',' | '#') { '_' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if matches!(c, ':' | ' ' | '|' | '\n' | ',' | '#') {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn datagrams(lines: &[String]) -> Vec<String> {
@@ -131,7 +149,11 @@ fn datagrams(lines: &[String]) -> Vec<String> {
 
 async fn send_udp(env: &Env, address: &str, lines: &[String]) -> std::io::Result<()> {
     let to = resolve(env, address).await?;
-    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let any: SocketAddr = if to.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
     let socket = UdpSocket::bind(env, any, BindOptions::default())?;
     for packet in datagrams(lines) {
         socket.send_to(packet.as_bytes(), to).await?;
@@ -155,7 +177,9 @@ async fn send_tcp(env: &Env, address: &str, text: &[u8]) -> std::io::Result<()> 
         stream.write_all(text).await?;
         stream.shutdown().await
     };
-    env.timeout(Duration::from_secs(5), exchange).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    env.timeout(Duration::from_secs(5), exchange)
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
 async fn resolve(env: &Env, address: &str) -> std::io::Result<SocketAddr> {
@@ -163,8 +187,13 @@ async fn resolve(env: &Env, address: &str) -> std::io::Result<SocketAddr> {
         return Ok(addr);
     }
     let name = address.to_owned();
-    let found = env.spawn_blocking("resolve", move || name.to_socket_addrs().map(|mut all| all.next()));
-    found.await.map_err(std::io::Error::other)??.ok_or_else(|| std::io::Error::other("the name has no address"))
+    let found = env.spawn_blocking("resolve", move || {
+        name.to_socket_addrs().map(|mut all| all.next())
+    });
+    found
+        .await
+        .map_err(std::io::Error::other)??
+        .ok_or_else(|| std::io::Error::other("the name has no address"))
 }
 
 #[cfg(test)]
@@ -173,9 +202,15 @@ mod tests {
 
     #[test]
     fn lines_fill_datagrams_without_being_cut() {
-        let lines: Vec<String> = (0..100).map(|n| format!("consul.some.metric.{n:04}:1|c\n")).collect();
+        let lines: Vec<String> = (0..100)
+            .map(|n| format!("consul.some.metric.{n:04}:1|c\n"))
+            .collect();
         let packets = datagrams(&lines);
-        assert!(packets.iter().all(|packet| packet.len() <= DATAGRAM && packet.ends_with('\n')));
+        assert!(
+            packets
+                .iter()
+                .all(|packet| packet.len() <= DATAGRAM && packet.ends_with('\n'))
+        );
         assert_eq!(packets.concat(), lines.concat());
     }
 

@@ -9,7 +9,7 @@ use super::decode::{
     top_fields, uint, unknown,
 };
 use super::definition::service_kind;
-use super::proxy::{proxy, tagged_addresses, weights};
+use super::proxy::{catalog_weights, proxy, tagged_addresses};
 use crate::json::{Json, JsonError, parse};
 use crate::uuid::parse_node_id;
 
@@ -121,7 +121,7 @@ fn service(value: &Json<'_>, at: At<'_>) -> Result<Option<Service>, JsonError> {
             "taggedaddresses" => service.tagged_addresses = tagged_addresses(value, here)?,
             "meta" => service.meta = text_map(value, here)?,
             "port" => int(&mut service.port, value, here)?,
-            "weights" => service.weights = weights(value, here)?,
+            "weights" => service.weights = catalog_weights(value, here)?,
             "enabletagoverride" => boolean(&mut service.enable_tag_override, value, here)?,
             "proxy" => service.proxy = proxy(value, here)?,
             "connect" => {

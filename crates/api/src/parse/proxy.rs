@@ -148,6 +148,15 @@ pub(super) fn tagged_addresses(
     Ok(map.into_iter().collect())
 }
 
+/// DNS weights of a catalog write; 0/0 counts as never set, as the servers of Consul see it.
+pub(super) fn catalog_weights(value: &Json<'_>, at: At<'_>) -> Result<Option<Weights>, JsonError> {
+    let unset = Weights {
+        passing: 0,
+        warning: 0,
+    };
+    Ok(weights(value, at)?.filter(|weights| *weights != unset))
+}
+
 /// DNS weights; `null` is `None`, a missing one is 0.
 pub(super) fn weights(value: &Json<'_>, at: At<'_>) -> Result<Option<Weights>, JsonError> {
     let Some(pairs) = fields(value, at, "structs.Weights")? else {

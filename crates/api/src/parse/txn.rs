@@ -18,7 +18,7 @@ use super::decode::{
     At, boolean, fields, int, lower, opaque_map, string, string_list, text_map, top_mismatch, uint,
     unknown,
 };
-use super::proxy::{tagged_addresses, weights};
+use super::proxy::{catalog_weights, tagged_addresses};
 use crate::errors::ApiError;
 use crate::json::{Json, JsonError, parse};
 use crate::uuid::{parse_node_id, parse_session};
@@ -190,7 +190,8 @@ fn kv_op(mut kv: KvOperation) -> Result<TxnOp, String> {
     let verb = KvVerb::parse(&kv.verb).ok_or_else(unknown_verb)?;
     let key = String::from_utf8_lossy(&kv.entry.key);
     match verb {
-        KvVerb::Lock if kv.session.is_empty() => return Err("missing session".to_owned()),
+        // Without a session it is refused when it is applied, beside the errors of the other operations.
+        KvVerb::Lock if kv.session.is_empty() => {}
         KvVerb::Lock => match parse_session(&kv.session)? {
             Some(id) => kv.entry.session = Some(id),
             None => {
@@ -372,7 +373,7 @@ fn service_record(service: &mut Service, value: &Json<'_>, at: At<'_>) -> Result
             "meta" => service.meta = text_map(value, here)?,
             "port" => int(&mut service.port, value, here)?,
             "address" => string(&mut service.address, value, here)?,
-            "weights" => service.weights = weights(value, here)?,
+            "weights" => service.weights = catalog_weights(value, here)?,
             "enabletagoverride" => boolean(&mut service.enable_tag_override, value, here)?,
             "modifyindex" => uint(&mut service.modify.0, value, here, "uint64")?,
             "createindex" => uint(&mut number, value, here, "uint64")?,

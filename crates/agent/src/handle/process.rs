@@ -1,0 +1,127 @@
+//! The process: what it tells about itself, its metrics and its log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tribune_types::coordinate::Coordinate;
+use tribune_types::query::{Query, ReadOptions, Reply};
+use tribune_types::value::Value;
+
+use super::{Handle, LocalError};
+use crate::host;
+use crate::info::SelfReport;
+use crate::logs::parse_level;
+use crate::profile;
+use crate::report::{self, Figures, PoolFigures, Role, ServerFigures};
+
+/// Shape of the metrics answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// The JSON document of the last complete interval.
+    Json,
+    /// Prometheus text 0.0.4.
+    Prometheus,
+}
+
+/// What to stream from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorOptions {
+    /// Lowest level, as the client wrote it; empty is INFO.
+    pub level: String,
+    /// JSON lines instead of text lines.
+    pub json: bool,
+}
+
+impl Handle {
+    /// Everything for `/v1/agent/self`.
+    pub async fn self_report(&self) -> SelfReport {
+        let (config, identity) = (self.config(), self.identity());
+        let server = self.inner.cluster.server();
+        let raft = server.raft_metrics();
+        let (services, checks) = (self.services(), self.checks());
+        let of_type = |word: &str| {
+            checks
+                .iter()
+                .filter(|entry| &*entry.check.check_type == word)
+                .count()
+        };
+        let pool = PoolFigures {
+            encrypted: !config.encrypt.key.is_empty(),
+            ..PoolFigures::default()
+        };
+        let figures = Figures {
+            services: services.len(),
+            checks: checks.len(),
+            check_monitors: of_type("script") + of_type("docker"),
+            check_ttls: of_type("ttl"),
+            revision: &self.inner.revision,
+            acl_enabled: config.acl.enabled,
+            tasks: profile::alive_tasks(self.local().env()).await,
+            role: Role::Server(ServerFigures {
+                bootstrap: config.server.bootstrap || config.dev_mode,
+                known_datacenters: 1,
+                leader: server.is_leader(),
+                raft: &raft,
+            }),
+            lan: pool,
+            wan: Some(pool),
+        };
+        SelfReport {
+            debug_config: report::debug_config(&config, identity.id, &self.inner.revision),
+            coord: self.coordinate().await,
+            member: self.members(false).into_iter().next().unwrap_or_default(),
+            stats: report::stats(&figures),
+            meta: config.reloadable.node_meta.clone(),
+            revision: self.inner.revision.clone(),
+        }
+    }
+
+    /// Metrics of the last complete interval in the given shape, ready to send; `None` if that shape is turned off.
+    pub fn metrics(&self, format: MetricsFormat, pretty: bool) -> Option<Bytes> {
+        self.inner.telemetry.render(format, pretty)
+    }
+
+    /// Streams log lines, each with its newline, until the receiver is dropped. 512 lines are buffered; more are dropped.
+    ///
+    /// # Errors
+    /// The level is unknown.
+    pub fn monitor(&self, options: &MonitorOptions) -> Result<mpsc::Receiver<Bytes>, LocalError> {
+        let level =
+            parse_level(&options.level).map_err(|err| LocalError::Invalid(err.to_string()))?;
+        Ok(self.inner.logs.subscribe(level, options.json))
+    }
+
+    /// Facts about the machine, as the JSON document of `/v1/agent/host`. Reads files of the kernel.
+    pub fn host(&self) -> Value {
+        host::host(self.local().env())
+    }
+
+    /// A profile for `/debug/pprof/<kind>`; `None` if profiling is not allowed (`enable_debug` off).
+    pub async fn profile(&self, kind: &str, duration: Duration) -> Option<Bytes> {
+        if !self.config().http.enable_debug {
+            return None;
+        }
+        Some(profile::profile(self.local().env(), kind, duration, None).await)
+    }
+
+    /// Own coordinate, as the catalog has it; the origin before the first update. `None` if coordinates are off.
+    async fn coordinate(&self) -> Option<Coordinate> {
+        if self.config().coordinate.disabled {
+            return None;
+        }
+        let query = Query::Coordinates {
+            node: Some(self.identity().node.clone()),
+            segment: None,
+        };
+        let caller = tribune_types::caller::Caller::internal();
+        let answer = self.read_now(&caller, &query, &ReadOptions::default());
+        let known = answer
+            .and_then(Result::ok)
+            .and_then(|answer| match answer.reply() {
+                Reply::Coordinates(list) => list.first().map(|entry| entry.coord.clone()),
+                _ => None,
+            });
+        Some(known.unwrap_or_default())
+    }
+}
