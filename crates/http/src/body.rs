@@ -143,6 +143,11 @@ pub(crate) struct BodyLimit {
     pub(crate) stall: Duration,
 }
 
+/// What is read and thrown away of a refused body, and for how long: a client that is still sending when the connection
+/// closes may never see the answer. Go's servers do the same.
+const DISCARD_SIZE_MAX: u64 = 1024 * 1024;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+
 impl BodyLimit {
     fn refuse(&self, size: u64) -> ApiError {
         if self.option.is_empty() {
@@ -173,7 +178,10 @@ pub(crate) async fn read(
     mut body: Incoming,
     limit: BodyLimit,
 ) -> Result<Bytes, ApiError> {
-    limit.check_announced(&body)?;
+    if let Err(refusal) = limit.check_announced(&body) {
+        discard(env, &mut body).await;
+        return Err(refusal);
+    }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
@@ -182,6 +190,7 @@ pub(crate) async fn read(
         };
         let held = first.len() + rest.len() + piece.len();
         if held as u64 > limit.size_max {
+            discard(env, &mut body).await;
             return Err(limit.refuse(held as u64));
         }
         if first.is_empty() && rest.is_empty() {
@@ -199,6 +208,20 @@ pub(crate) async fn read(
     } else {
         rest.freeze()
     })
+}
+
+async fn discard(env: &Env, body: &mut Incoming) {
+    let reading = async {
+        let mut size = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            size += frame.data_ref().map_or(0, |piece| piece.len() as u64);
+            if size > DISCARD_SIZE_MAX {
+                break;
+            }
+        }
+    };
+    // Enough is enough either way.
+    let _ = env.timeout(DISCARD_TIME_MAX, reading).await;
 }
 
 /// The next piece of a body, `None` at its end.

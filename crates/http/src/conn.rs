@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -58,11 +59,15 @@ impl Watch {
         })
     }
 
-    fn on_bytes(&self) {
-        if !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0 {
+    /// Notes the arrival of bytes; true for the first ones of a head.
+    fn on_bytes(&self) -> bool {
+        let first =
+            !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0;
+        if first {
             self.head_since
                 .store(self.env.mono().0.max(1), Ordering::Relaxed);
         }
+        first
     }
 
     fn on_request(&self) {
@@ -117,18 +122,63 @@ impl Watches {
     }
 }
 
-/// A stream that tells its watch what arrives.
+/// A stream that tells its watch what arrives, and mends request lines.
+///
+/// Go takes `"`, `<`, `>` and a backtick in a URL as they are, and scripts rely on it (`?filter=Node=="web"`), while
+/// the parser below hyper refuses them. They are escaped on the way in. Requests that a client sends before it has the
+/// answer to the one before are not mended.
 pub(crate) struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
+    /// The end of the request line has not come yet.
+    in_line: bool,
+    /// Escaped bytes that did not fit the reader's buffer.
+    rest: Bytes,
 }
 
 impl<S> Watched<S> {
     /// Puts a stream under watch.
     pub(crate) fn new(stream: S, watch: Arc<Watch>) -> Watched<S> {
-        Watched { stream, watch }
+        Watched {
+            stream,
+            watch,
+            in_line: false,
+            rest: Bytes::new(),
+        }
     }
 }
+
+impl<S> Watched<S> {
+    /// Escapes what the parser would refuse in the part of the request line that arrived after `before`.
+    fn mend(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let arrived = buf.filled().get(before..).unwrap_or_default();
+        let line_end = arrived.iter().position(|byte| *byte == b'\n');
+        self.in_line = line_end.is_none();
+        let (line, after) = arrived.split_at(line_end.unwrap_or(arrived.len()));
+        if !line.iter().any(|byte| REFUSED.contains(byte)) {
+            return;
+        }
+        let mut mended = Vec::with_capacity(arrived.len() + 64);
+        for byte in line {
+            match byte {
+                b'"' => mended.extend_from_slice(b"%22"),
+                b'<' => mended.extend_from_slice(b"%3C"),
+                b'>' => mended.extend_from_slice(b"%3E"),
+                b'`' => mended.extend_from_slice(b"%60"),
+                _ => mended.push(*byte),
+            }
+        }
+        mended.extend_from_slice(after);
+        let mut mended = Bytes::from(mended);
+        buf.set_filled(before);
+        let size = mended.len().min(buf.remaining());
+        buf.put_slice(&mended.split_to(size));
+        self.rest = mended;
+    }
+}
+
+/// What Go takes in a URL and the parser does not.
+const REFUSED: [u8; 4] = [b'"', b'<', b'>', b'`'];
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
@@ -139,10 +189,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if self.watch.expired.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        if !self.rest.is_empty() {
+            let size = self.rest.len().min(buf.remaining());
+            buf.put_slice(&self.rest.split_to(size));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         match &polled {
-            Poll::Ready(Ok(())) if buf.filled().len() > before => self.watch.on_bytes(),
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.in_line |= self.watch.on_bytes();
+                if self.in_line {
+                    self.mend(buf, before);
+                }
+            }
             // Only a head that came in pieces needs waking.
             Poll::Pending if self.watch.head_since.load(Ordering::Relaxed) != 0 => {
                 *self.watch.reader.lock() = Some(cx.waker().clone())
@@ -332,5 +392,73 @@ mod tests {
         }
         let bytes = size(|cx, stream, watch, stops| http1(cx, None, stream, watch, stops));
         assert!(bytes < 2048, "{bytes} bytes");
+    }
+
+    /// Serves pieces of a request; keeps nothing back.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.0.is_empty() {
+                buf.put_slice(self.0.remove(0));
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn request_lines_are_mended_and_nothing_else_is() {
+        use tokio::io::AsyncReadExt;
+        // (pieces, what the parser sees)
+        for (pieces, want) in [
+            (
+                vec![&b"GET /a HTTP/1.1\r\nX: \"<>`\r\n\r\n"[..]],
+                &b"GET /a HTTP/1.1\r\nX: \"<>`\r\n\r\n"[..],
+            ),
+            (
+                vec![b"GET /?f=N==\"a\" H\r\nX: \"\r\n\r\n"],
+                b"GET /?f=N==%22a%22 H\r\nX: \"\r\n\r\n",
+            ),
+            (
+                vec![b"GET /<", b"`>", b"\" H\r\n", b"X: <\r\n"],
+                b"GET /%3C%60%3E%22 H\r\nX: <\r\n",
+            ),
+        ] {
+            let env = Env::ambient().unwrap();
+            let mut stream = Watched::new(Pieces(pieces), Watch::new(&env));
+            // A buffer that the escaped line does not fit.
+            let mut seen = Vec::new();
+            let mut buffer = [0; 32];
+            loop {
+                let size = stream.read(&mut buffer).await.unwrap();
+                if size == 0 {
+                    break;
+                }
+                seen.extend_from_slice(&buffer[..size]);
+            }
+            assert_eq!(
+                String::from_utf8_lossy(&seen),
+                String::from_utf8_lossy(want)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_dribbles_is_cut_off_and_an_idle_connection_is_not() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let env = Env::ambient().unwrap();
+        let watch = Watch::new(&env);
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut stream = Watched::new(near, Arc::clone(&watch));
+        let mut byte = [0; 8];
+        watch.expire(u64::MAX);
+        far.write_all(b"GET").await.unwrap();
+        assert_eq!(stream.read(&mut byte).await.unwrap(), 3);
+        let (read, ()) = tokio::join!(stream.read(&mut byte), async { watch.expire(u64::MAX) });
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::header::EXPECT;
 use tribune_api::errors::ApiError;
 
 use crate::body::{self, BodyLimit};
@@ -59,7 +60,10 @@ where
     W: Future<Output = Outcome> + Send,
 {
     let incoming = req.take_body()?;
-    limit.check_announced(&incoming)?;
+    // A client that asks before it sends is told at once; others are heard out first.
+    if req.headers.contains_key(EXPECT) {
+        limit.check_announced(&incoming)?;
+    }
     let cx = Arc::clone(cx);
     work(async move {
         let bytes = body::read(&cx.env, incoming, limit).await?;

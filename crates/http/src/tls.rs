@@ -110,7 +110,7 @@ impl Tls {
             stream
                 .write_all(&[21, 3, 3, 0, 2, FATAL, UNRECOGNIZED_NAME])
                 .await?;
-            stream.shutdown().await?;
+            drain(stream).await;
             return Err(io::Error::other("no certificate is configured"));
         };
         let mut stream = tokio_rustls::TlsAcceptor::from(Arc::clone(&current.config))
@@ -181,7 +181,21 @@ where
         stream.write_all(&record).await?;
         stream.flush().await?;
     }
-    stream.shutdown().await
+    drain(stream).await;
+    Ok(())
+}
+
+/// Closes this side and reads until the client has closed its own, so that the alert is not lost in a reset. The
+/// handshake's time limit bounds it.
+async fn drain<S>(mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 1024];
+    while let Ok(1..) = stream.read(&mut rest).await {}
 }
 
 fn alert_record(
