@@ -33,17 +33,30 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let dir = root().join("fuzz");
     let mut targets = targets(&dir)?;
     if let Some(unknown) = chosen.iter().find(|name| !targets.contains(name)) {
-        bail!("there is no target {unknown}; there are: {}", targets.join(" "));
+        bail!(
+            "there is no target {unknown}; there are: {}",
+            targets.join(" ")
+        );
     }
     targets.retain(|name| chosen.is_empty() || chosen.contains(name));
     // Inside the folder, where cargo finds the flags.
     run_in(&dir, "cargo", &["build", "--release", "--locked", "--bins"])?;
-    let outcomes: Result<Vec<Outcome>> = targets.iter().map(|name| fuzz(&dir, name, seconds)).collect();
+    let outcomes: Result<Vec<Outcome>> = targets
+        .iter()
+        .map(|name| fuzz(&dir, name, seconds))
+        .collect();
     let outcomes = outcomes?;
     print(&outcomes);
-    let failed: Vec<&str> = outcomes.iter().filter(|o| o.crashes > 0).map(|o| &*o.target).collect();
+    let failed: Vec<&str> = outcomes
+        .iter()
+        .filter(|o| o.crashes > 0)
+        .map(|o| &*o.target)
+        .collect();
     if !failed.is_empty() {
-        bail!("inputs that fail are in fuzz/artifacts/: {}", failed.join(" "));
+        bail!(
+            "inputs that fail are in fuzz/artifacts/: {}",
+            failed.join(" ")
+        );
     }
     Ok(())
 }
@@ -61,7 +74,10 @@ fn targets(dir: &Path) -> Result<Vec<String>> {
 
 fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
     let program = program(dir, target)?;
-    let (corpus, artifacts) = (dir.join("corpus").join(target), dir.join("artifacts").join(target));
+    let (corpus, artifacts) = (
+        dir.join("corpus").join(target),
+        dir.join("artifacts").join(target),
+    );
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&artifacts)?;
     let seeded = Command::new(&program)
@@ -76,7 +92,13 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
     eprintln!("xtask: {target} for {seconds} s");
     let mut command = Command::new(&program);
     command
-        .args(["-rss_limit_mb=512", "-timeout=10", "-max_len=8192", "-len_control=20", "-print_final_stats=1"])
+        .args([
+            "-rss_limit_mb=512",
+            "-timeout=10",
+            "-max_len=8192",
+            "-len_control=20",
+            "-print_final_stats=1",
+        ])
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg(&corpus)
@@ -86,11 +108,17 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
     if kept.is_dir() {
         command.arg(kept);
     }
-    let output = command.output().with_context(|| format!("cannot run {target}"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {target}"))?;
     let report = String::from_utf8_lossy(&output.stderr);
     let new = found(&artifacts)?.saturating_sub(before);
     // A finding that was there before has the same name; the exit code tells.
-    let crashes = if output.status.success() { new } else { new.max(1) };
+    let crashes = if output.status.success() {
+        new
+    } else {
+        new.max(1)
+    };
     if crashes > 0 {
         let lines: Vec<&str> = report.lines().collect();
         eprintln!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
@@ -137,7 +165,14 @@ fn found(artifacts: &Path) -> Result<usize> {
 fn print(outcomes: &[Outcome]) {
     println!("| target | executions | exec/s | edges | crashes |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for Outcome { target, executions, per_second, edges, crashes } in outcomes {
+    for Outcome {
+        target,
+        executions,
+        per_second,
+        edges,
+        crashes,
+    } in outcomes
+    {
         println!("| {target} | {executions} | {per_second} | {edges} | {crashes} |");
     }
 }

@@ -37,9 +37,9 @@ use crate::tokens::Tokens;
 use crate::watches::Watches;
 
 /// Reads the configuration again. Blocks; runs on a worker thread. The error is the text to show.
-pub(crate) type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 /// Applies the parts of a reloaded configuration that are not local: log level, limits, TLS of listeners.
-pub(crate) type Applied = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
+pub type Applied = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
 
 /// A wish to the owner of the process.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use tribune_types::text::text;
 use crate::cluster::Cluster;
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
+pub use crate::local_state::{Applied, Reload};
 use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
@@ -35,9 +36,9 @@ pub struct Parts {
     /// Validated settings.
     pub config: Config,
     /// Reads the settings again. Blocks; runs on a worker thread. The error is the text to show.
-    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+    pub reload: Reload,
     /// Applies what belongs to the fronts and the log after a reload.
-    pub applied: Box<dyn Fn(&Arc<Config>) + Send + Sync>,
+    pub applied: Applied,
     /// The log pipeline.
     pub logs: Logs,
     /// Host name, for metrics.

@@ -14,10 +14,13 @@ use crate::json::{go_quote, lossy};
 /// More pairs than any client sends; the rest of the string is refused.
 const PAIRS_MAX: usize = 1000;
 
+/// A name and its value, unescaped.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// A decoded query string. Borrows what needs no decoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params<'a> {
-    pairs: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    pairs: Vec<Pair<'a>>,
 }
 
 /// A percent sign without two hexadecimal digits, or too many pairs. Answered with 500 and no body.
@@ -80,7 +83,7 @@ impl<'a> Params<'a> {
 
     /// The pairs in Go's canonical form: sorted by name, escaped.
     pub fn encode(&self) -> String {
-        let mut sorted: Vec<&(Cow<'a, [u8]>, Cow<'a, [u8]>)> = self.pairs.iter().collect();
+        let mut sorted: Vec<&Pair<'a>> = self.pairs.iter().collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         let mut out = String::new();
         for (name, value) in sorted {

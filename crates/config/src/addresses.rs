@@ -263,7 +263,9 @@ pub(crate) fn unix_sockets(view: View<'_>) -> UnixSocketConfig {
 
 /// An address, IPv6 with or without brackets.
 fn parse_ip(word: &str) -> Option<IpAddr> {
-    let bare = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = word
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     match bare {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6),
         None => word.parse().ok(),

@@ -69,7 +69,10 @@ impl Core {
         if let Some(fact) = self.known.get(lookup) {
             return fact.clone();
         }
-        let fact = self.world.catalog(lookup, &self.settings).expect("only the catalog is asked");
+        let fact = self
+            .world
+            .catalog(lookup, &self.settings)
+            .expect("only the catalog is asked");
         if self.known.len() == KNOWN_MAX {
             self.known.clear();
         }

@@ -1,5 +1,7 @@
 //! A fixed catalog for tests, read from `tests/vectors/world.txt`, and evaluated the simple way.
 
+#![allow(clippy::unwrap_used, reason = "only tests use this module")]
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -33,7 +33,13 @@ enum ConnectionError {
     Io(#[from] std::io::Error),
 }
 
-pub(crate) async fn serve(env: Env, options: NetOptions, handler: Arc<dyn Handler>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(
+    env: Env,
+    options: NetOptions,
+    handler: Arc<dyn Handler>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
     if let Err(err) = run(&env, &options, handler.as_ref(), stream, peer).await {
         debug!(%peer, %err, "server connection closed");
     }
@@ -48,7 +54,9 @@ async fn run(
 ) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
     let mut first = [0u8; 1];
-    let read = env.timeout(options.handshake_timeout, stream.read_exact(&mut first)).await;
+    let read = env
+        .timeout(options.handshake_timeout, stream.read_exact(&mut first))
+        .await;
     match read {
         Err(_) => return Err(ConnectionError::Silent),
         Ok(Err(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -61,12 +69,22 @@ async fn run(
     let mut inbox = BytesMut::new();
     let mut reply = Vec::new();
     loop {
-        let Some(header_len) = next_value(&mut stream, &mut inbox, 0, HEADER_MAX).await? else { return Ok(()) };
-        let Some(body_len) = next_value(&mut stream, &mut inbox, header_len, options.message_max).await? else {
+        let Some(header_len) = next_value(&mut stream, &mut inbox, 0, HEADER_MAX).await? else {
+            return Ok(());
+        };
+        let Some(body_len) =
+            next_value(&mut stream, &mut inbox, header_len, options.message_max).await?
+        else {
             return Ok(());
         };
         let header = RequestHeader::decode(&inbox[..header_len])?;
-        let result = handler.call(peer, &header.method, &inbox[header_len..header_len + body_len]).await;
+        let result = handler
+            .call(
+                peer,
+                &header.method,
+                &inbox[header_len..header_len + body_len],
+            )
+            .await;
         reply.clear();
         // The original ends the stream after every failed call, and callers expect that.
         let failed = result.is_err();

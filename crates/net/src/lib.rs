@@ -41,14 +41,24 @@ pub type CallResult = Result<Vec<u8>, String>;
 /// Serves calls.
 pub trait Handler: Send + Sync + 'static {
     /// Serves one call. `body` is one complete MessagePack value. The reply is one, too.
-    fn call<'a>(&'a self, peer: SocketAddr, method: &'a str, body: &'a [u8]) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>>;
+    fn call<'a>(
+        &'a self,
+        peer: SocketAddr,
+        method: &'a str,
+        body: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>>;
 }
 
 /// Binds the server port and serves it as tasks of `group`.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve(env: &Env, group: &TaskGroup, options: NetOptions, handler: Arc<dyn Handler>) -> std::io::Result<SocketAddr> {
+pub fn serve(
+    env: &Env,
+    group: &TaskGroup,
+    options: NetOptions,
+    handler: Arc<dyn Handler>,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(env, options.addr, BindOptions::default())?;
     let addr = listener.local_addr()?;
     let (env, connections) = (env.clone(), group.clone());
@@ -66,7 +76,13 @@ pub fn serve(env: &Env, group: &TaskGroup, options: NetOptions, handler: Arc<dyn
                         debug!(%peer, "too many connections from this address");
                         continue;
                     };
-                    let served = connection::serve(env.clone(), options.clone(), Arc::clone(&handler), stream, peer);
+                    let served = connection::serve(
+                        env.clone(),
+                        options.clone(),
+                        Arc::clone(&handler),
+                        stream,
+                        peer,
+                    );
                     let stop = connections.stop().clone();
                     connections.spawn("rpc-connection", async move {
                         let _permit = permit;

@@ -22,7 +22,10 @@ pub(crate) struct Permit {
 impl PerAddress {
     /// At most `max` each; 0 is no limit.
     pub(crate) fn new(max: usize) -> PerAddress {
-        PerAddress { max, open: Arc::default() }
+        PerAddress {
+            max,
+            open: Arc::default(),
+        }
     }
 
     /// Counts a new connection, or refuses it.
@@ -33,7 +36,10 @@ impl PerAddress {
             return None;
         }
         *count += 1;
-        Some(Permit { addr, open: Arc::clone(&self.open) })
+        Some(Permit {
+            addr,
+            open: Arc::clone(&self.open),
+        })
     }
 }
 

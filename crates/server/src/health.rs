@@ -49,7 +49,7 @@ fn observe(server: &Server) -> OperatorHealth {
             let id = peer.id;
             let is_self = id == own.id;
             // Figures of other servers arrive by the server RPC, which this server does not speak yet.
-            let stats = is_self.then(|| Stats {
+            let stats = is_self.then_some(Stats {
                 last_contact: std::time::Duration::ZERO,
                 last_term: Term(metrics.last_log_term.0),
                 last_index: metrics.last_log_index.0,

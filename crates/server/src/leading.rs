@@ -113,7 +113,7 @@ async fn establish(server: &Server) -> Result<(), RpcError> {
         let now = server.env().mono();
         let mut timers = server.soft().sessions.lock();
         for session in version.sessions() {
-            timers.on_session(now, &session);
+            timers.on_session(now, session);
         }
         let newest = version.newest_tombstone();
         if newest > Index(0) {
@@ -189,11 +189,11 @@ async fn end_sessions(server: &Server, now: Mono) {
 
 async fn reap_tombstones(server: &Server, now: Mono) {
     let due = server.soft().tombstones.lock().due(now);
-    if let Some(index) = due {
-        if let Err(err) = server.propose(Command::ReapTombstones(index)).await {
-            warn!(index = index.0, %err, "failed to reap tombstones");
-            server.soft().tombstones.lock().on_delete(now, index);
-        }
+    if let Some(index) = due
+        && let Err(err) = server.propose(Command::ReapTombstones(index)).await
+    {
+        warn!(index = index.0, %err, "failed to reap tombstones");
+        server.soft().tombstones.lock().on_delete(now, index);
     }
 }
 

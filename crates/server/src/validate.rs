@@ -59,10 +59,10 @@ fn fill_check(check: &mut Check, node: &tribune_types::text::Text) {
     if check.node.is_empty() {
         check.node = node.clone();
     }
-    if check.check_type.is_empty() {
-        if let Some(definition) = &check.definition {
-            check.check_type = text(detail_type(definition));
-        }
+    if check.check_type.is_empty()
+        && let Some(definition) = &check.definition
+    {
+        check.check_type = text(detail_type(definition));
     }
 }
 

@@ -1,5 +1,10 @@
 //! No acknowledged write is lost when the process is killed, whenever that happens.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of the real process lives in real time"
+)]
+
 mod common;
 
 use std::collections::HashMap;

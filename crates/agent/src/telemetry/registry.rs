@@ -213,10 +213,13 @@ impl HistogramFn for Series {
     }
 }
 
+type SeriesMap = BTreeMap<(Kind, Key), Option<Arc<Series>>>;
+
 /// All series.
 pub(super) struct Registry {
     naming: RwLock<Naming>,
-    series: RwLock<BTreeMap<(Kind, Key), Option<Arc<Series>>>>,
+    /// `None` for series that the filter drops.
+    series: RwLock<SeriesMap>,
     /// End of the last complete interval.
     closed: Mutex<Option<Wall>>,
 }

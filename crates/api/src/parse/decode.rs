@@ -73,12 +73,15 @@ pub(super) fn top_fields<'v, 'a>(
     }
 }
 
+/// The fields of an object, in order.
+type Fields<'v, 'a> = &'v [(Cow<'a, str>, Json<'a>)];
+
 /// The fields of a nested struct; `null` is `None`.
 pub(super) fn fields<'v, 'a>(
     value: &'v Json<'a>,
     at: At<'_>,
     go_type: &str,
-) -> Result<Option<&'v [(Cow<'a, str>, Json<'a>)]>, JsonError> {
+) -> Result<Option<Fields<'v, 'a>>, JsonError> {
     match value {
         Json::Object(fields) => Ok(Some(fields)),
         Json::Null => Ok(None),

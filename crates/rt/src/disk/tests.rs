@@ -79,7 +79,10 @@ fn a_synced_file_system_keeps_bytes_and_names_of_all_files() {
     let sim = SimDisk::new(1);
     let (disk, dir) = (Disk::sim(sim.clone()), Path::new("/data"));
     disk.create_dir_all(dir).unwrap();
-    disk.open(&dir.join("a"), OpenOptions::CREATE_NEW).unwrap().write_all_at(b"x", 0).unwrap();
+    disk.open(&dir.join("a"), OpenOptions::CREATE_NEW)
+        .unwrap()
+        .write_all_at(b"x", 0)
+        .unwrap();
     disk.sync_file_system(dir).unwrap();
     sim.crash();
     assert_eq!(disk.read(&dir.join("a")).unwrap(), b"x");

@@ -1,6 +1,14 @@
 //! A real agent process for end-to-end tests: temporary folder, free ports, killed when dropped.
 
-#![allow(dead_code, reason = "each test program uses its part of the harness")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its part of the harness"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of the real process lives in real time"
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

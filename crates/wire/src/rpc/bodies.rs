@@ -50,24 +50,30 @@ struct Common<'a> {
 pub fn write_call(method: &str, body: &[u8]) -> Result<Option<WriteCall>, BodyError> {
     let write = match method {
         "Catalog.Register" => {
-            Write::Register(Box::new(Register::try_from(msgpack::from_slice::<RegisterRequest<'_>>(body)?)?))
+            Write::Register(Box::new(Register::try_from(msgpack::from_slice::<
+                RegisterRequest<'_>,
+            >(body)?)?))
         }
-        "Catalog.Deregister" => {
-            Write::Deregister(Deregister::from(msgpack::from_slice::<DeregisterRequest<'_>>(body)?))
-        }
+        "Catalog.Deregister" => Write::Deregister(Deregister::from(msgpack::from_slice::<
+            DeregisterRequest<'_>,
+        >(body)?)),
         "Coordinate.Update" => {
             let request = msgpack::from_slice::<CoordinateUpdateRequest<'_>>(body)?;
             Write::Coordinate(CoordinateEntry::try_from(request)?)
         }
         "KVS.Apply" => {
             let request = msgpack::from_slice::<KvsRequest<'_>>(body)?;
-            let op: KvOp = kv_op(&request.op.to_string())?;
+            let op: KvOp = kv_op(&request.op)?;
             Write::Kv(op, KvEntry::try_from(request.dir_ent)?)
         }
         _ => return Ok(None),
     };
     let common: Common<'_> = msgpack::from_slice(body)?;
-    Ok(Some(WriteCall { datacenter: common.datacenter.to_string(), token: common.token.to_string(), write }))
+    Ok(Some(WriteCall {
+        datacenter: common.datacenter.to_string(),
+        token: common.token.to_string(),
+        write,
+    }))
 }
 
 /// Encodes the answer to a write method.
