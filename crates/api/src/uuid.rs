@@ -29,7 +29,7 @@ fn lookup(given: &str) -> Result<Option<Uuid>, String> {
         return Err(format!("UUID should have maximum of 4 \"-\"; got {dashes}"));
     }
     let digits = given.replace('-', "");
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("UUID must be even length".to_owned());
     }
     match bad_hex(&digits) {

@@ -1,6 +1,11 @@
 //! Renderers against bodies of a real Consul 1.8.7: the records come from the request bodies that were sent to it, the
 //! bytes must be equal.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; a panic is the failure"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -309,11 +309,11 @@ pub(crate) async fn http1<S>(
         peer,
         watch: Some(watch),
     };
+    // Not `pipeline_flush`: with it the refusal of a head that is too large is never flushed.
     let mut builder = http1::Builder::new();
     builder
         .max_buf_size(HEAD_SIZE_MAX)
         .max_headers(HEADERS_MAX)
-        .pipeline_flush(true)
         .title_case_headers(true);
     let mut conn = pin!(builder.serve_connection(io, service));
     tokio::select! {

@@ -17,7 +17,7 @@ type Pairs<'v, 'a> = &'v [(std::borrow::Cow<'a, str>, Json<'a>)];
 /// The body of `/v1/agent/service/register`.
 pub fn service_definition(body: &[u8]) -> Result<ServiceDefinition, BodyError> {
     let json = parse(body)?;
-    service(top_fields(&json, "structs.ServiceDefinition")?, None).map_err(BodyError::from)
+    service(top_fields(&json, "structs.ServiceDefinition")?, None)
 }
 
 /// The body of `/v1/agent/check/register`.
