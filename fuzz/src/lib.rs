@@ -11,7 +11,7 @@ pub mod records;
 mod seeds;
 
 pub use libfuzzer_sys;
-pub use meter::{Meter, bounded};
+pub use meter::{Meter, bounded, lift_on_panic};
 pub use seeds::{rpc_messages, unhex, vectors, write_and_exit};
 
 /// Declares a target: `target! { memory: MIB, seeds: FN, run: FN }`.
@@ -26,7 +26,10 @@ macro_rules! target {
         static METER: $crate::Meter = $crate::Meter;
 
         $crate::libfuzzer_sys::fuzz_target!(
-            init: $crate::write_and_exit($seeds),
+            init: {
+                $crate::write_and_exit($seeds);
+                $crate::lift_on_panic();
+            },
             |bytes: &[u8]| $crate::bounded($mib << 20, || $run(bytes))
         );
     };

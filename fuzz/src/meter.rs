@@ -22,10 +22,19 @@ pub fn bounded(size_max: usize, run: impl FnOnce()) {
     LIMIT.store(usize::MAX, Relaxed);
 }
 
+/// Lets a panic report what it wants, whatever memory that takes. Call it once, before the first run.
+pub fn lift_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        LIMIT.store(usize::MAX, Relaxed);
+        report(info);
+    }));
+}
+
 fn add(size: usize) {
     let used = USED.fetch_add(size, Relaxed).saturating_add(size);
     if used > LIMIT.load(Relaxed) {
-        // The report allocates too. The hook of libFuzzer ends the process before anything unwinds.
+        // The message allocates too. The hook of libFuzzer ends the process before anything unwinds.
         LIMIT.store(usize::MAX, Relaxed);
         panic!("an allocation of {size} bytes goes beyond the memory that an input may take");
     }

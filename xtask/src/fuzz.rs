@@ -95,7 +95,7 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
         .args([
             "-rss_limit_mb=512",
             "-timeout=10",
-            "-max_len=8192",
+            "-max_len=32768",
             "-len_control=20",
             "-print_final_stats=1",
         ])

@@ -3,6 +3,7 @@
 //! Start: node identity, server (log, state), local half, server port, tasks. End: intake stops first, then the local
 //! half, then the server and its log. The fronts belong to the binary, which has their addresses.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tracing::{error, warn};
 use tribune_config::Config;
 use tribune_net::NetOptions;
 use tribune_raft::{SnapshotConfig, Timing};
+use tribune_rt::disk::{File, OpenOptions};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_server::{Authorizer, NodeFacts, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
@@ -28,6 +30,8 @@ use crate::telemetry::Telemetry;
 
 /// Largest message accepted on the server port: a transaction of the largest allowed size, with room.
 const RPC_MESSAGE_MAX: usize = 4 << 20;
+/// Locked while the agent runs.
+const LOCK_FILE: &str = "tribune.lock";
 /// How long tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -61,6 +65,12 @@ pub enum StartError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Another process uses the data folder.
+    #[error("data directory {path:?} is in use by another process")]
+    InUse {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
     /// The server does not start.
     #[error("Failed to start Consul server: {0}")]
     Server(#[source] tribune_server::StartError),
@@ -93,6 +103,8 @@ pub struct Agent {
     server: Server,
     tasks: TaskGroup,
     process: mpsc::Receiver<ProcessRequest>,
+    /// Keeps other processes out of the data folder.
+    _lock: Option<File>,
 }
 
 impl Agent {
@@ -111,14 +123,10 @@ impl Agent {
         } = parts;
         let telemetry = Telemetry::install(env, &config, &host);
         let data_dir = config.data_dir.clone();
-        if let Some(dir) = &data_dir {
-            env.disk()
-                .create_dir_all(dir)
-                .map_err(|source| StartError::DataDir {
-                    path: dir.clone(),
-                    source,
-                })?;
-        }
+        let lock = data_dir
+            .as_deref()
+            .map(|dir| own_data_dir(env, dir))
+            .transpose()?;
         let id = node_id(
             env,
             config.node.id,
@@ -183,6 +191,7 @@ impl Agent {
             server,
             tasks,
             process,
+            _lock: lock,
         })
     }
 
@@ -224,6 +233,29 @@ impl Agent {
         if !self.server.shutdown(STOP_DEADLINE).await {
             warn!("some tasks of the server did not end in time");
         }
+    }
+}
+
+/// Makes the data folder and locks it.
+fn own_data_dir(env: &Env, dir: &Path) -> Result<File, StartError> {
+    let path = dir.to_owned();
+    let made = env.disk().create_dir_all(dir).and_then(|()| {
+        env.disk().open(
+            &dir.join(LOCK_FILE),
+            OpenOptions {
+                create: true,
+                ..OpenOptions::WRITE
+            },
+        )
+    });
+    let file = made.map_err(|source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => Err(StartError::InUse { path }),
+        Err(source) => Err(StartError::DataDir { path, source }),
     }
 }
 

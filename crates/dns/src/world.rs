@@ -70,6 +70,7 @@ impl World {
     }
 
     /// A datacenter `dc1` with nothing in it.
+    #[cfg(test)]
     pub(crate) fn empty() -> World {
         World {
             datacenters: vec!["dc1"],

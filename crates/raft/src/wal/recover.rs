@@ -1,7 +1,7 @@
 //! Replaying the log at start. The rules and their reasons are in the parent module.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tribune_rt::disk::Disk;
@@ -123,6 +123,9 @@ pub(super) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered, WalError> {
     let (orphans, seqs) = segments(disk, dir)?;
     let mut recovered = Recovered::default();
     let mut prev: Option<Tail> = None;
+    let mut last_bytes = Bytes::new();
+    // Files that hold nothing; removed only once it is clear that the log opens.
+    let mut useless: Vec<PathBuf> = orphans.iter().map(|seq| segment_path(dir, *seq)).collect();
     for (i, &seq) in seqs.iter().enumerate() {
         let path = segment_path(dir, seq);
         let io = |source| WalError::Io {
@@ -141,8 +144,7 @@ pub(super) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered, WalError> {
             if !in_the_making || find_batch_after(&bytes, HEADER_SIZE_BYTES, seq, torn) {
                 return Err(WalError::Damaged { path, offset: 0 });
             }
-            disk.remove_file(&path).map_err(io)?;
-            disk.sync_dir(dir).map_err(io)?;
+            useless.push(path);
             break;
         };
         match prev {
@@ -166,18 +168,23 @@ pub(super) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered, WalError> {
         recovered.facts_of(&bytes, start, seq);
         recovered.batch = header.batch;
         let (last_start, end) = replay(&mut recovered, &bytes, start, &path, seq)?;
-        // Behind the end of an earlier segment the check of `prev_end` has judged already.
-        if is_last && find_batch_after(&bytes, end, seq, recovered.batch.wrapping_add(1)) {
-            return Err(WalError::Damaged {
-                path,
-                offset: end as u64,
-            });
-        }
         prev = Some(Tail {
             seq,
             last_start: last_start as u64,
             end: end as u64,
         });
+        last_bytes = bytes;
+    }
+    // The ends of earlier segments were judged by `prev_end`. This one may have a successor too, but
+    // one without a header.
+    if let Some(Tail { seq, end, .. }) = prev {
+        let from = usize::try_from(end).unwrap_or(usize::MAX);
+        if find_batch_after(&last_bytes, from, seq, recovered.batch.wrapping_add(1)) {
+            return Err(WalError::Damaged {
+                path: segment_path(dir, seq),
+                offset: end,
+            });
+        }
     }
     recovered.tail = prev;
     let purged_next = recovered.facts.purged.map_or(0, |spot| spot.index + 1);
@@ -188,11 +195,14 @@ pub(super) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered, WalError> {
             first: recovered.first_index,
         });
     }
-    for seq in orphans {
-        let path = segment_path(dir, seq);
+    for path in useless {
         disk.remove_file(&path)
             .map_err(|source| WalError::Io { path, source })?;
     }
+    disk.sync_dir(dir).map_err(|source| WalError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
     Ok(recovered)
 }
 

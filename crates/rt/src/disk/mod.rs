@@ -253,6 +253,17 @@ macro_rules! on_file {
 }
 
 impl File {
+    /// Locks the file for this process as long as it is open. In simulation a disk has one node, and nothing is locked.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds the lock.
+    pub fn try_lock(&self) -> io::Result<()> {
+        match &self.0 {
+            FileKind::Real(file) => file.try_lock().map_err(io::Error::from),
+            FileKind::Sim(_) => Ok(()),
+        }
+    }
+
     /// Reads at `offset`; 0 at the end of the file.
     ///
     /// # Errors

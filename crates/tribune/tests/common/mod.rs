@@ -11,13 +11,16 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that should happen soon.
-pub const SOON: Duration = Duration::from_secs(20);
+pub mod dns;
+
+/// Longest wait for anything that should happen soon, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// One agent with its folder. The folder outlives the process, so that it can be started again.
 pub struct Agent {
@@ -25,6 +28,10 @@ pub struct Agent {
     dir: tempfile::TempDir,
     pub http: SocketAddr,
     pub dns: SocketAddr,
+    /// The server port.
+    pub rpc: SocketAddr,
+    /// HTTP, DNS, the two of gossip, server.
+    ports: [u16; 5],
     args: Vec<String>,
 }
 
@@ -59,12 +66,22 @@ impl Response {
     }
 }
 
-/// A port nobody listens on right now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .map(|a| a.port())
-        .expect("a free port")
+/// A port that nobody listens on, and that no other agent of this program gets: below those that the system hands out to
+/// outgoing connections, each given once.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = (std::process::id() % 400) as u16 * 50;
+    for _ in 0..COUNT {
+        let port = FIRST + (offset + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        {
+            return port;
+        }
+    }
+    panic!("no free port");
 }
 
 impl Agent {
@@ -75,10 +92,25 @@ impl Agent {
         agent
     }
 
+    /// An agent as for development: in memory, on free ports; `args` are added.
+    pub fn dev(args: &[&str]) -> Agent {
+        let mut agent = Agent::prepare("");
+        let ports = agent.ports;
+        agent.args = ["agent", "-dev", "-node=node1"].map(str::to_owned).to_vec();
+        let names = ["http", "dns", "serf-lan", "serf-wan", "server"];
+        for (name, port) in names.iter().zip(ports) {
+            agent.args.push(format!("-{name}-port={port}"));
+        }
+        agent.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        agent.start();
+        agent
+    }
+
     /// Writes the configuration but starts nothing.
     pub fn prepare(hcl: &str) -> Agent {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let [http, dns, lan, wan, rpc] = [(); 5].map(|()| free_port());
+        let ports = [(); 5].map(|()| free_port());
+        let [http, dns, lan, wan, rpc] = ports;
         let config = format!(
             "server = true\nbootstrap = true\nnode_name = \"node1\"\ndata_dir = \"{}\"\nbind_addr = \"127.0.0.1\"\n\
              log_level = \"warn\"\nperformance {{ raft_multiplier = 1 }}\n\
@@ -86,10 +118,15 @@ impl Agent {
             dir.path().join("data").display(),
         );
         std::fs::write(dir.path().join("agent.hcl"), config).expect("a configuration file");
+        // For files that a test adds.
+        std::fs::create_dir(dir.path().join("conf.d")).expect("a folder");
+        let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
         let args = vec![
             "agent".to_owned(),
             "-config-file".to_owned(),
-            dir.path().join("agent.hcl").to_string_lossy().into_owned(),
+            path("agent.hcl"),
+            "-config-dir".to_owned(),
+            path("conf.d"),
         ];
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Agent {
@@ -97,6 +134,8 @@ impl Agent {
             dir,
             http: at(http),
             dns: at(dns),
+            rpc: at(rpc),
+            ports,
             args,
         }
     }
@@ -142,21 +181,49 @@ impl Agent {
     }
 
     pub fn wait_for_leader(&mut self) {
-        let what = format!("a leader; log:\n{}", self.log());
-        let mut ended = None;
-        let http = self.http;
-        let child = self.child.as_mut().expect("running");
-        wait_until(&what, || {
-            ended = child.try_wait().expect("the child can be asked");
-            ended.is_some()
-                || try_request(http, "GET", "/v1/status/leader", &[])
-                    .is_ok_and(|r| r.text().len() > 2)
-        });
-        assert!(
-            ended.is_none(),
-            "the agent ended with {ended:?}:\n{}",
-            self.log()
-        );
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(ended) = self.ended() {
+                panic!("the agent ended with {ended:?}:\n{}", self.log());
+            }
+            let leader = try_request(self.http, "GET", "/v1/status/leader", &[]);
+            if leader.is_ok_and(|answer| answer.status == 200 && answer.text().trim().len() > 2) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no leader:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How the process ended, if it did.
+    fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let child = self.child.as_mut().expect("started");
+        child.try_wait().expect("the child can be asked")
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        wait_until("the process to end", || self.ended().is_some());
+        let mut child = self.child.take().expect("started");
+        child.wait().expect("ended").code()
+    }
+
+    /// Resident memory of the process in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status_field("VmRSS:")
+    }
+
+    /// The most that [`Agent::resident_kib`] has been.
+    pub fn resident_peak_kib(&self) -> u64 {
+        self.status_field("VmHWM:")
+    }
+
+    fn status_field(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .unwrap_or_else(|err| panic!("{err}; log:\n{}", self.log()));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in:\n{status}"))
     }
 
     pub fn log(&self) -> String {
@@ -173,16 +240,17 @@ impl Agent {
 
     /// Sends a signal and waits for the end. The exit code, if it ended by itself.
     pub fn signal(&mut self, signal: &str) -> Option<i32> {
-        let mut child = self.child.take().expect("running");
+        self.send_signal(signal);
+        self.wait()
+    }
+
+    /// Sends a signal (`-HUP`).
+    pub fn send_signal(&self, signal: &str) {
         let sent = Command::new("kill")
-            .args([signal, &child.id().to_string()])
+            .args([signal, &self.pid().to_string()])
             .status()
             .expect("kill runs");
         assert!(sent.success());
-        wait_until("the process to end", || {
-            child.try_wait().expect("the child can be asked").is_some()
-        });
-        child.wait().expect("ended").code()
     }
 
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
@@ -198,16 +266,36 @@ impl Agent {
         self.request("PUT", path, body.as_ref())
     }
 
-    /// Runs a command of the binary against this agent.
+    /// Runs a command of the binary against this agent: exit code, standard output, standard error.
     pub fn cli(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let out = Command::new(Agent::binary())
-            .args(args)
-            .env("CONSUL_HTTP_ADDR", self.http.to_string())
-            .output()
-            .expect("the binary runs");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (out.status.code(), text(out.stdout), text(out.stderr))
+        run(self.command(args))
     }
+
+    /// As [`Agent::cli`], for a command that must succeed: its standard output.
+    pub fn cli_ok(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.cli(args);
+        assert_eq!(code, Some(0), "{args:?}: {out}{err}");
+        out
+    }
+
+    /// A command of the binary against this agent, to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(Agent::binary());
+        command
+            .args(args)
+            .env("CONSUL_HTTP_ADDR", self.http.to_string());
+        command
+    }
+}
+
+/// Runs a command: exit code, standard output, standard error.
+pub fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (out.status.code(), text(out.stdout), text(out.stderr))
 }
 
 impl Drop for Agent {
@@ -251,7 +339,8 @@ pub fn exchange(addr: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn parse(bytes: &[u8]) -> Option<Response> {
+/// Reads an HTTP answer that ended with its connection.
+pub fn parse(bytes: &[u8]) -> Option<Response> {
     let split = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..split]).ok()?;
     let mut lines = head.lines();
