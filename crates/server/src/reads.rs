@@ -27,10 +27,8 @@ impl Server {
         if options.min_index != Index(0) || !self.is_local(options) {
             return None;
         }
-        match options.consistency {
-            Consistency::Default if self.raft().is_leader_lease_valid() => {}
-            Consistency::Stale if self.stale_now(options) => {}
-            _ => return None,
+        if !self.has_guarantee(options) {
+            return None;
         }
         if let Err(err) = self.authorizer().read(caller, query) {
             return Some(Err(err));
@@ -55,13 +53,25 @@ impl Server {
             return Err(RpcError::NoPath);
         }
         self.authorizer().read(caller, &query)?;
-        self.guarantee(options).await?;
+        if !self.has_guarantee(options) {
+            // Seldom, and large: kept out of the future that parks.
+            Box::pin(self.guarantee(options)).await?;
+        }
         if options.min_index == Index(0) || !is_state(&query) {
             let shared = self.evaluate(&query)?;
             return Ok(self.answer(shared, options.consistency));
         }
         let shared = self.wait_above(&query, options).await?;
         Ok(self.answer(shared, options.consistency))
+    }
+
+    /// True if the asked guarantee holds without asking anybody.
+    fn has_guarantee(&self, options: &ReadOptions) -> bool {
+        match options.consistency {
+            Consistency::Default => self.raft().is_leader_lease_valid(),
+            Consistency::Stale => self.stale_now(options),
+            Consistency::Consistent => false,
+        }
     }
 
     /// Waits until this server may answer under the asked guarantee.

@@ -349,3 +349,16 @@ fn a_damaged_snapshot_changes_nothing() {
         );
     });
 }
+
+/// A parked reader is mostly its future; thousands of them are the point of this server.
+#[test]
+fn the_future_of_a_blocking_read_is_small() {
+    virtually(|env| async move {
+        let server = start(&env, None).await;
+        let (caller, options) = (Caller::internal(), ReadOptions::default());
+        let size =
+            size_of_val(&server.read(&caller, Query::Nodes(ListOptions::default()), &options));
+        println!("{size} bytes, query {} bytes", size_of::<Query>());
+        assert!(size <= 1024, "{size} bytes");
+    });
+}

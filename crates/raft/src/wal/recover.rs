@@ -58,11 +58,12 @@ impl Recovered {
         drop_old_terms(&mut self.terms, self.first_index);
     }
 
-    /// Takes over the facts that a header restates.
+    /// Takes over the facts that a header restates; they end at `end`.
     fn facts_of(&mut self, bytes: &Bytes, end: usize, seq: u64) {
+        let facts = bytes.slice(..end);
         let mut at = HEADER_SIZE_BYTES;
         while at < end {
-            let Some(record) = decode_record(bytes, at, seq32(seq)) else {
+            let Some(record) = decode_record(&facts, at, seq32(seq)) else {
                 return; // The header's crc has covered them.
             };
             at += record.size;
@@ -195,14 +196,17 @@ pub(super) fn recover(disk: &Disk, dir: &Path) -> Result<Recovered, WalError> {
             first: recovered.first_index,
         });
     }
+    let removed = !useless.is_empty();
     for path in useless {
         disk.remove_file(&path)
             .map_err(|source| WalError::Io { path, source })?;
     }
-    disk.sync_dir(dir).map_err(|source| WalError::Io {
-        path: dir.to_owned(),
-        source,
-    })?;
+    if removed {
+        disk.sync_dir(dir).map_err(|source| WalError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+    }
     Ok(recovered)
 }
 

@@ -341,6 +341,56 @@ fn a_damaged_segment_header_refuses_to_open() {
     }
 }
 
+/// Begins the next segment as a crash would leave it: a name, and nothing written.
+fn begin_segment(disk: &Disk, segment: u32) {
+    let path = path(segment);
+    let file = disk.open(&path, OpenOptions::CREATE_NEW).unwrap();
+    file.set_len(SEGMENT).unwrap();
+}
+
+#[test]
+fn damage_is_found_also_when_the_next_segment_was_just_begun() {
+    let (sim, disk, _) = filled(12, 100);
+    let last = disk.list_dir(&dir()).unwrap().len() as u32;
+    let (_, recovered) = Wal::open(&disk, &dir(), SEGMENT).unwrap();
+    assert_eq!(recovered.next_index(), 12);
+    let hurt = recovered.positions[10];
+    assert_eq!(
+        hurt.segment, last,
+        "the entry lies in the last segment, with another behind it"
+    );
+    sim.flip_byte(&path(last), hurt.offset as usize + 40)
+        .unwrap();
+    begin_segment(&disk, last + 1);
+    for attempt in 1..=2 {
+        assert!(
+            matches!(open_error(&disk), WalError::Damaged { .. }),
+            "attempt {attempt}"
+        );
+    }
+    assert!(
+        disk.exists(&path(last + 1)),
+        "a log that does not open is left as it is"
+    );
+}
+
+#[test]
+fn an_index_that_nobody_reaches_is_no_record() {
+    let (_, disk, _) = filled(1, 10);
+    let (mut wal, _) = Wal::open(&disk, &dir(), SEGMENT).unwrap();
+    let far = Spot {
+        term: 1,
+        index: u64::MAX,
+    };
+    wal.write(&[Item::Committed(far)], &mut Vec::new()).unwrap();
+    drop(wal);
+    let (_, recovered) = Wal::open(&disk, &dir(), SEGMENT).unwrap();
+    assert_eq!(
+        (recovered.next_index(), recovered.facts.committed),
+        (1, None)
+    );
+}
+
 #[test]
 fn a_missing_segment_refuses_to_open_unless_everything_in_it_was_purged() {
     let (_, disk, _) = filled(40, 100);
