@@ -3,7 +3,10 @@
 //! libFuzzer's own limit looks at the size of the process once a second, and its limit per allocation works only with a
 //! sanitizer. This allocator counts bytes in use and panics at the allocation that goes beyond.
 
-#![allow(unsafe_code, reason = "an allocator that counts and passes everything on")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator that counts and passes everything on"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

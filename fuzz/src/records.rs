@@ -8,7 +8,12 @@ use tribune_types::query::{Instance, NodeDump};
 use tribune_types::text::{TextMap, text};
 
 fn map(pairs: &[(&str, &str)]) -> Option<TextMap> {
-    Some(pairs.iter().map(|(key, value)| (text(key), text(value))).collect())
+    Some(
+        pairs
+            .iter()
+            .map(|(key, value)| (text(key), text(value)))
+            .collect(),
+    )
 }
 
 /// A node.
@@ -25,7 +30,10 @@ pub fn node() -> Node {
 
 /// An instance that is a proxy.
 pub fn service() -> Service {
-    let address = ServiceAddress { address: text("1.2.3.4"), port: 80 };
+    let address = ServiceAddress {
+        address: text("1.2.3.4"),
+        port: 80,
+    };
     let upstream = Upstream {
         destination_type: text("service"),
         destination_name: text("db"),
@@ -51,13 +59,19 @@ pub fn service() -> Service {
         tagged_addresses: vec![(text("lan"), address.clone()), (text("wan"), address)],
         meta: map(&[("version", "3")]),
         port: 8080,
-        weights: Some(Weights { passing: 5, warning: 1 }),
+        weights: Some(Weights {
+            passing: 5,
+            warning: 1,
+        }),
         proxy: Some(Box::new(ProxyConfig {
             destination_service_name: text("web"),
             local_service_port: 8081,
             upstreams: Some(vec![upstream.clone(), upstream]),
             mesh_gateway_mode: text("remote"),
-            expose: ExposeConfig { checks: true, paths: Some(vec![path]) },
+            expose: ExposeConfig {
+                checks: true,
+                paths: Some(vec![path]),
+            },
             ..ProxyConfig::default()
         })),
         ..Service::default()
@@ -83,7 +97,11 @@ pub fn check() -> Check {
 
 /// An instance with node and checks.
 pub fn instance() -> Instance {
-    Instance { node: Arc::new(node()), service: Arc::new(service()), checks: [Arc::new(check())].into() }
+    Instance {
+        node: Arc::new(node()),
+        service: Arc::new(service()),
+        checks: [Arc::new(check())].into(),
+    }
 }
 
 /// A node with everything on it.

@@ -27,14 +27,19 @@ pub fn write_and_exit(seeds: fn() -> Vec<Vec<u8>>) {
 /// # Panics
 /// When it is missing: seeds come from the repository this was built in.
 pub fn vectors(path: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../crates")
+        .join(path);
     std::fs::read(&path).unwrap_or_else(|err| panic!("{}: {err}", path.display()))
 }
 
 /// Bytes of a hexadecimal text; what is no digit counts as 0.
 pub fn unhex(text: &str) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
-    text.as_bytes().chunks_exact(2).map(|pair| digit(&pair[0]) << 4 | digit(&pair[1])).collect()
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| digit(&pair[0]) << 4 | digit(&pair[1]))
+        .collect()
 }
 
 /// Captured calls of the server RPC, requests and responses: header and body.
@@ -42,7 +47,8 @@ pub fn unhex(text: &str) -> Vec<u8> {
 /// # Panics
 /// When the file of captures is not as expected.
 pub fn rpc_messages() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let all: Value = serde_json::from_slice(&vectors("wire/tests/vectors/rpc.json")).expect("the captures are JSON");
+    let all: Value = serde_json::from_slice(&vectors("wire/tests/vectors/rpc.json"))
+        .expect("the captures are JSON");
     let list = all["vectors"].as_array().expect("a list of captures");
     let part = |side: &Value, name: &str| unhex(side[name].as_str().unwrap_or_default());
     list.iter()

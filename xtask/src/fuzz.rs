@@ -40,7 +40,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     targets.retain(|name| chosen.is_empty() || chosen.contains(name));
     // Inside the folder, where cargo finds the flags.
-    run_in(&dir, "cargo", &["build", "--release", "--locked", "--bins"])?;
+    run_in(&dir, "cargo", &["build", "--release", "--bins"])?;
     let outcomes: Result<Vec<Outcome>> = targets
         .iter()
         .map(|name| fuzz(&dir, name, seconds))

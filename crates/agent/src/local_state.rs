@@ -30,7 +30,7 @@ use crate::checks::{Outcome, Scheduler, TlsFilesForChecks, TlsForChecks};
 use crate::events::Events;
 use crate::info::{COMPATIBLE_VERSION, Identity};
 use crate::persist::{
-    self, FileOp, Paths, Store, Ticket, encode_check, encode_service, encode_state,
+    self, FileOp, JournalError, Paths, Store, Ticket, encode_check, encode_service, encode_state,
 };
 use crate::sync::SyncSignals;
 use crate::tokens::Tokens;
@@ -69,6 +69,9 @@ pub(crate) enum LocalStartError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Registrations cannot be made durable, or those of the last run cannot be brought into their files.
+    #[error("{}: {}", .0, .0.source)]
+    Journal(JournalError),
     /// A configured service or check is wrong.
     #[error(transparent)]
     Definition(#[from] Refusal),
@@ -115,10 +118,12 @@ impl LocalAgent {
                     })?;
             }
         }
+        let store = data_dir.as_deref().map(|dir| Store::open(env, dir));
+        let store = store.transpose().map_err(LocalStartError::Journal)?;
         let registry = Registry::new(options(&config, identity), node_info(&config, identity));
         let agent = LocalAgent {
             core: Mutex::new(registry),
-            store: paths.as_ref().map(|_| Store::new(env)),
+            store,
             paths,
             scheduler: Arc::new(Scheduler::new(env)),
             timers: Notify::new(),
@@ -255,7 +260,7 @@ impl LocalAgent {
                 let entry = core.service(&id)?;
                 FileOp::Write(
                     paths.service(&id),
-                    encode_service(&entry.service, &entry.token, entry.source),
+                    encode_service(&entry.service, &entry.token, entry.source).into(),
                 )
             }
             Action::SaveCheck { id } => {
@@ -266,13 +271,13 @@ impl LocalAgent {
                     &entry.token,
                     entry.source,
                 );
-                FileOp::Write(paths.check(&id), bytes)
+                FileOp::Write(paths.check(&id), bytes.into())
             }
             Action::SaveCheckState { id, ttl } => {
                 let expires = (self.env.wall() + ttl).unix_secs();
                 FileOp::Write(
                     paths.state(&id),
-                    encode_state(&core.check(&id)?.check, expires),
+                    encode_state(&core.check(&id)?.check, expires).into(),
                 )
             }
             Action::ForgetService { id } => FileOp::Remove(paths.service(&id)),

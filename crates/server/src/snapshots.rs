@@ -176,15 +176,13 @@ fn write_records(version: &Version, out: &mut dyn Write) -> io::Result<()> {
 
 /// Checks the archive as it arrives while keeping its record stream, then sends that through the log.
 async fn restore(server: &Server, mut rx: mpsc::Receiver<Bytes>) -> Result<(), RpcError> {
-    let invalid = |err: &dyn std::fmt::Display| {
-        RpcError::Invalid(format!("failed to read snapshot file: {err}"))
-    };
+    let invalid = |err: &dyn std::fmt::Display| RpcError::Invalid(err.to_string());
     let mut archive = Vec::new();
     let mut size = 0;
     while let Some(piece) = rx.recv().await {
         size += piece.len();
         if size > ARCHIVE_MAX {
-            return Err(invalid(&"archive too large"));
+            return Err(invalid(&"snapshot too large"));
         }
         archive.push(piece);
     }
@@ -208,7 +206,7 @@ async fn restore(server: &Server, mut rx: mpsc::Receiver<Bytes>) -> Result<(), R
     let (meta, pieces) = checked
         .await
         .map_err(|err| invalid(&err))?
-        .map_err(|err| invalid(&chain(&err)))?;
+        .map_err(|err| invalid(&err))?;
     let id = server.env().random_u64();
     let step = |step| server.propose(Command::Restore(step));
     step(RestoreStep::Begin { id }).await?;

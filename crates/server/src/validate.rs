@@ -66,26 +66,18 @@ fn fill_check(check: &mut Check, node: &tribune_types::text::Text) {
     }
 }
 
+/// The probe that a definition names; with several, the first of these.
 fn detail_type(definition: &tribune_types::catalog::CheckDetail) -> &'static str {
-    if !definition.http.is_empty() {
-        "http"
-    } else if !definition.tcp.is_empty() {
-        "tcp"
-    } else if !definition.grpc.is_empty() {
-        "grpc"
-    } else if !definition.script_args.is_empty() {
-        if definition.docker_container_id.is_empty() {
-            "script"
-        } else {
-            "docker"
-        }
-    } else if !definition.alias_node.is_empty() || !definition.alias_service.is_empty() {
-        "alias"
-    } else if !definition.ttl.is_zero() {
-        "ttl"
-    } else {
-        ""
-    }
+    let kinds = [
+        (!definition.grpc.is_empty(), "grpc"),
+        (!definition.http.is_empty(), "http"),
+        (!definition.ttl.is_zero(), "ttl"),
+        (!definition.tcp.is_empty(), "tcp"),
+        (!definition.alias_node.is_empty() || !definition.alias_service.is_empty(), "alias"),
+        (!definition.docker_container_id.is_empty(), "docker"),
+        (!definition.script_args.is_empty(), "script"),
+    ];
+    kinds.iter().find(|(named, _)| *named).map_or("", |(_, kind)| kind)
 }
 
 fn is_any_address(address: &str) -> bool {

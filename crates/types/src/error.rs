@@ -1,7 +1,5 @@
 //! Errors whose texts clients match on (rpc.md section 3, http-api.md section 1.3).
 
-use crate::id::Uuid;
-
 /// Why the state machine refused a command or query. Nothing was changed.
 ///
 /// The texts reach clients, which match on them.
@@ -87,14 +85,4 @@ pub enum RpcError {
     /// A named thing does not exist; the text names it.
     #[error("{0}")]
     NotFound(String),
-}
-
-/// The text of a session lookup by something that is no UUID, as the store reports it.
-pub fn session_uuid_text(given: &str) -> String {
-    match Uuid::parse(given) {
-        Err(crate::id::UuidError::Length) => {
-            "failed session lookup: index error: UUID must be 36 characters".to_owned()
-        }
-        _ => format!("failed session lookup: index error: invalid UUID {given:?}"),
-    }
 }

@@ -28,11 +28,18 @@ fn run(bytes: &[u8]) {
     assert_eq!(answer[..2], packet[..2], "the same id");
     assert!(answer.len() <= usize::from(u16::MAX), "fits a TCP frame");
     if !tcp && packet[10..12] == [0, 0] {
-        assert!(answer.len() <= PLAIN_UDP_MAX, "{} bytes over UDP", answer.len());
+        assert!(
+            answer.len() <= PLAIN_UDP_MAX,
+            "{} bytes over UDP",
+            answer.len()
+        );
     }
     let message = Message::from_octets(&answer).expect("a header");
     let sections = [message.answer(), message.authority(), message.additional()];
-    for record in sections.into_iter().flat_map(|section| section.expect("a section")) {
+    for record in sections
+        .into_iter()
+        .flat_map(|section| section.expect("a section"))
+    {
         record.expect("a well-formed record");
     }
 }
@@ -40,12 +47,15 @@ fn run(bytes: &[u8]) {
 fn seeds() -> Vec<Vec<u8>> {
     let captured = tribune_fuzz::vectors("dns/tests/vectors/consul-1.8.7.txt");
     let captured = String::from_utf8_lossy(&captured);
-    let requests = captured.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let mut columns = line.split(' ').skip(1);
-        let transport = u8::from(columns.next()? == "tcp");
-        let packet = tribune_fuzz::unhex(columns.nth(1)?);
-        Some([&[transport], &packet[..]].concat())
-    });
+    let requests = captured
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut columns = line.split(' ').skip(1);
+            let transport = u8::from(columns.next()? == "tcp");
+            let packet = tribune_fuzz::unhex(columns.nth(1)?);
+            Some([&[transport], &packet[..]].concat())
+        });
     // There are thousands; neighbours differ in little.
     requests.step_by(7).collect()
 }

@@ -41,11 +41,25 @@ fn seeds() -> Vec<Vec<u8>> {
         }
     }
     let commands = [
-        Command::Kv(KvOp::Set, KvEntry { key: b"k".as_slice().into(), ..KvEntry::default() }),
+        Command::Kv(
+            KvOp::Set,
+            KvEntry {
+                key: b"k".as_slice().into(),
+                ..KvEntry::default()
+            },
+        ),
         Command::ReapTombstones(Index(7)),
         Command::Coordinates(Vec::new()),
-        Command::Restore(RestoreStep::Chunk { id: 1, seq: 2, data: b"abc".as_slice().into() }),
-        Command::Restore(RestoreStep::Commit { id: 1, chunks: 2, index: Index(3) }),
+        Command::Restore(RestoreStep::Chunk {
+            id: 1,
+            seq: 2,
+            data: b"abc".as_slice().into(),
+        }),
+        Command::Restore(RestoreStep::Commit {
+            id: 1,
+            chunks: 2,
+            index: Index(3),
+        }),
     ];
     for command in commands {
         let mut out = Vec::new();

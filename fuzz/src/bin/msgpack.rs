@@ -37,7 +37,10 @@ fn run(bytes: &[u8]) {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = tribune_fuzz::rpc_messages().into_iter().map(|(_, body)| body).collect();
+    let mut all: Vec<Vec<u8>> = tribune_fuzz::rpc_messages()
+        .into_iter()
+        .map(|(_, body)| body)
+        .collect();
     all.retain(|body| body.len() < 2048);
     all.sort();
     all.dedup();

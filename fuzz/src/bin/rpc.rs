@@ -24,7 +24,12 @@ fn run(bytes: &[u8]) {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let served = ["Catalog.Register", "Catalog.Deregister", "Coordinate.Update", "KVS.Apply"];
+    let served = [
+        "Catalog.Register",
+        "Catalog.Deregister",
+        "Coordinate.Update",
+        "KVS.Apply",
+    ];
     tribune_fuzz::rpc_messages()
         .into_iter()
         .filter(|(header, _)| {

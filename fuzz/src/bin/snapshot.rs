@@ -9,8 +9,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tribune_types::id::Index;
 use tribune_types::snapshot::Record;
-use tribune_wire::snapshot::records::{Reader, Writer};
 use tribune_wire::snapshot::read_archive;
+use tribune_wire::snapshot::records::{Reader, Writer};
 
 tribune_fuzz::target! { memory: 16, seeds: seeds, run: run }
 
@@ -58,7 +58,9 @@ fn read(bytes: &[u8]) -> Option<(Index, Vec<Record>)> {
 fn write(last: Index, records: &[Record]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), last).expect("memory takes everything");
     for record in records {
-        writer.write(record).expect("a record that was read can be written");
+        writer
+            .write(record)
+            .expect("a record that was read can be written");
     }
     writer.finish().expect("memory takes everything").0
 }
@@ -84,7 +86,8 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 fn seeds() -> Vec<Vec<u8>> {
     let archive = tribune_fuzz::vectors("wire/tests/vectors/consul-1.8.7.tgz");
     let mut container = Vec::new();
-    std::io::copy(&mut GzDecoder::new(&archive[..]), &mut container).expect("the captured archive unpacks");
+    std::io::copy(&mut GzDecoder::new(&archive[..]), &mut container)
+        .expect("the captured archive unpacks");
     let mut state = Vec::new();
     read_archive(&archive[..], &mut |piece| {
         state.extend_from_slice(piece);
@@ -92,7 +95,10 @@ fn seeds() -> Vec<Vec<u8>> {
     })
     .expect("the captured archive is whole");
     let (last, records) = read(&state).expect("the captured stream is whole");
-    let mut all = vec![[&[ARCHIVE], &archive[..]].concat(), [&[CONTAINER], &container[..]].concat()];
+    let mut all = vec![
+        [&[ARCHIVE], &archive[..]].concat(),
+        [&[CONTAINER], &container[..]].concat(),
+    ];
     // One record each: small inputs are fast.
     for record in &records {
         all.push([&[STREAM], &write(last, std::slice::from_ref(record))[..]].concat());

@@ -22,7 +22,11 @@ fn run(mut bytes: &[u8]) {
     while let [number, flags, low, high, rest @ ..] = bytes {
         let len = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
         let (segment, rest) = rest.split_at(len);
-        let number = if *number == u8::MAX { u64::MAX } else { u64::from(*number) };
+        let number = if *number == u8::MAX {
+            u64::MAX
+        } else {
+            u64::from(*number)
+        };
         let mut segment = segment.to_vec();
         if flags & SEAL != 0 {
             seal(&mut segment, number);
@@ -42,10 +46,15 @@ fn seeds() -> Vec<Vec<u8>> {
         for flags in [0, SEAL] {
             let mut input = Vec::new();
             for (number, bytes) in &segments {
-                let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+                let used = bytes
+                    .iter()
+                    .rposition(|byte| *byte != 0)
+                    .map_or(0, |at| at + 1);
                 let bytes = &bytes[..used.min(usize::from(u16::MAX))];
                 input.extend_from_slice(&[u8::try_from(*number).unwrap_or(u8::MAX), flags]);
-                input.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
+                input.extend_from_slice(
+                    &u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes(),
+                );
                 input.extend_from_slice(bytes);
             }
             all.push(input);

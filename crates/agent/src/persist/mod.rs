@@ -4,10 +4,13 @@
 //! services/<md5 of the ID>      checks/<md5 of the ID>      checks/state/<md5 of the ID>
 //! ```
 //!
-//! The forms are those of Consul 1.8 (spec agent.md section 3), so that its data folder loads here. Writes are grouped:
-//! see [`Store`]. Unreadable files are skipped with a log line, temporary files without.
+//! The forms are those of Consul 1.8 (spec agent.md section 3), so that its data folder loads here. Changes are durable
+//! in a journal before they reach the files: see [`Store`] and [`journal`]. Opening the store brings the files up to
+//! date; [`load`] comes after it. Unreadable files are skipped with a log line, temporary files without.
 
+mod files;
 mod format;
+mod journal;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use tribune_types::text::Text;
 use tribune_types::time::Wall;
 
 pub(crate) use format::{encode_check, encode_service, encode_state};
+pub(crate) use journal::JournalError;
 pub(crate) use store::{FileOp, Store, Ticket};
 
 /// Where the files are.

@@ -1,41 +1,65 @@
-//! Grouped writes: many files, few waits.
+//! Durable changes of local files at the disk's rate.
 //!
-//! Callers submit operations and wait for their ticket; one task takes all that is queued, writes and syncs temporary
-//! files, renames them, syncs each folder once, and then completes every ticket of the batch. Of several operations
-//! on one path in a batch only the last is carried out. The queue is bounded by the requests that wait.
+//! Callers submit operations and wait for their ticket. One task takes all that is queued, makes it durable with one
+//! sync of the journal and completes the tickets; a second one brings the real files up to date behind it (see
+//! [`super::files`]), with a checkpoint when the journal is large, after a quiet time, and at the end. The queue is
+//! bounded by the requests that wait.
 //!
 //! Order: operations on one path take effect in the order of submission.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
-use tracing::error;
-use tribune_rt::{CancellationToken, Disk, Env, OpenOptions};
+use tracing::{error, warn};
+use tribune_rt::{CancellationToken, Env};
+
+use super::files::{Checkpoint, JournaledFiles};
+use super::journal::{JournalError, Sizes};
 
 /// Permission bits of files with registrations: they hold tokens.
-const FILE_MODE: u32 = 0o600;
-/// Files from which on one sync of the whole file system replaces one per file.
-const TOGETHER_MIN: usize = 4;
-/// Submissions written together at most.
+pub(super) const FILE_MODE: u32 = 0o600;
+/// Submissions made durable together at most.
 const BATCH_MAX: usize = 512;
+/// From here on no more submissions join a batch.
+const BATCH_SIZE_MAX: usize = 1 << 20;
+/// Quiet time before a checkpoint.
+const QUIET: Duration = Duration::from_secs(30);
+/// Wait after files could not be written.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileOp {
     /// Replace the file.
-    Write(PathBuf, Vec<u8>),
+    Write(PathBuf, Bytes),
     /// Remove the file if it is there.
     Remove(PathBuf),
 }
 
 impl FileOp {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         match self {
             FileOp::Write(path, _) | FileOp::Remove(path) => path,
+        }
+    }
+
+    /// The path and what is there afterwards.
+    pub(super) fn into_content(self) -> (PathBuf, Option<Bytes>) {
+        match self {
+            FileOp::Write(path, content) => (path, Some(content)),
+            FileOp::Remove(path) => (path, None),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            FileOp::Write(_, content) => content.len(),
+            FileOp::Remove(_) => 0,
         }
     }
 }
@@ -69,169 +93,152 @@ struct Submission {
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Submission>,
+    /// Nothing will be made durable any more.
+    closed: bool,
+}
+
 /// The queue before the files. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
     env: Env,
-    queue: Arc<Mutex<Vec<Submission>>>,
+    files: Arc<JournaledFiles>,
+    queue: Arc<Mutex<Queue>>,
     wake: Arc<Notify>,
+    committed: Arc<Notify>,
 }
 
 impl Store {
-    /// A store whose folders exist. Nothing is written before [`Store::run`] runs.
-    pub(crate) fn new(env: &Env) -> Store {
-        Store {
+    /// Opens the journal in the data folder and brings the files up to date; their folders exist. Blocks. Nothing is
+    /// written afterwards before [`Store::run`] runs.
+    pub(crate) fn open(env: &Env, data_dir: &Path) -> Result<Store, JournalError> {
+        let files = JournaledFiles::open(&env.disk(), data_dir, Sizes::default())?;
+        Ok(Store {
             env: env.clone(),
+            files: Arc::new(files),
             queue: Arc::default(),
             wake: Arc::default(),
-        }
+            committed: Arc::default(),
+        })
     }
 
     /// Queues operations. Does not block; may be called under a lock, so that the order is that of the decisions.
     pub(crate) fn submit(&self, ops: Vec<FileOp>) -> Ticket {
         let (done, ticket) = oneshot::channel();
-        self.queue.lock().push(Submission { ops, done });
+        let mut queue = self.queue.lock();
+        if !queue.closed {
+            queue.waiting.push(Submission { ops, done });
+        }
+        drop(queue);
         self.wake.notify_one();
         Ticket(ticket)
     }
 
-    /// Writes batches until `stop`, then what is queued.
+    /// Works until `stop`; then makes durable what is queued and ends with a checkpoint.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let no_more = CancellationToken::new();
+        let commit = async {
+            self.run_commits(&stop).await;
+            no_more.cancel();
+        };
+        tokio::join!(commit, self.run_files(&no_more));
+    }
+
+    async fn run_commits(&self, stop: &CancellationToken) {
         loop {
             let batch = self.take();
             if !batch.is_empty() {
-                self.write(batch).await;
+                self.commit(batch).await;
+                self.committed.notify_one();
+                continue;
+            }
+            if stop.is_cancelled() {
+                let mut queue = self.queue.lock();
+                queue.closed = queue.waiting.is_empty();
+                if queue.closed {
+                    return;
+                }
                 continue;
             }
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {}
             }
         }
     }
 
     fn take(&self) -> Vec<Submission> {
         let mut queue = self.queue.lock();
-        let count = queue.len().min(BATCH_MAX);
-        queue.drain(..count).collect()
+        let mut size = 0;
+        let fits = |submission: &Submission| {
+            let before = size;
+            size += submission.ops.iter().map(FileOp::size).sum::<usize>();
+            before < BATCH_SIZE_MAX
+        };
+        let count = queue.waiting.iter().take(BATCH_MAX).map(fits);
+        let count = count.take_while(|fits| *fits).count();
+        queue.waiting.drain(..count).collect()
     }
 
-    async fn write(&self, batch: Vec<Submission>) {
-        let disk = self.env.disk();
-        let random = self.env.random_u64();
+    async fn commit(&self, batch: Vec<Submission>) {
+        let files = Arc::clone(&self.files);
         let work = move || {
-            let outcome = carry_out(&disk, random, &batch);
-            for submission in batch {
-                let problem = submission
-                    .ops
-                    .iter()
-                    .find_map(|op| outcome.get(op.path()).cloned());
+            let result = files.commit(batch.iter().flat_map(|submission| &submission.ops));
+            if let Err(err) = &result {
+                error!(%err, "local registrations not written");
+            }
+            for Submission { ops, done } in batch {
                 // A caller that went away is no problem.
-                let _ = submission.done.send(problem.map_or(Ok(()), Err));
+                let _ = done.send(match (&result, ops.first()) {
+                    (Err(err), Some(op)) => Err(StoreError {
+                        path: op.path().display().to_string(),
+                        problem: err.to_string(),
+                    }),
+                    _ => Ok(()),
+                });
             }
         };
-        if let Err(err) = self.env.spawn_blocking("local-files", work).join().await {
-            error!(%err, "writing of local files ended");
+        if let Err(err) = self.env.spawn_blocking("local-journal", work).join().await {
+            error!(%err, "writing of local registrations ended");
         }
     }
-}
 
-/// Carries out the last operation on each path. Gives what failed.
-///
-/// Temporary files are written first and made durable together, then they take their names, then the names are made
-/// durable. Many files are cheaper to sync with the whole file system than one by one.
-fn carry_out(disk: &Disk, random: u64, batch: &[Submission]) -> BTreeMap<PathBuf, StoreError> {
-    let mut last: BTreeMap<&Path, &FileOp> = BTreeMap::new();
-    for op in batch.iter().flat_map(|submission| &submission.ops) {
-        last.insert(op.path(), op);
-    }
-    let mut failed = BTreeMap::new();
-    let writes = last
-        .values()
-        .filter(|op| matches!(op, FileOp::Write(..)))
-        .count();
-    let together = writes >= TOGETHER_MIN;
-    let mut written: Vec<(&Path, PathBuf)> = Vec::with_capacity(writes);
-    let mut folders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
-    for (number, (path, op)) in last.iter().enumerate() {
-        match op {
-            FileOp::Write(_, bytes) => {
-                let temp = temporary(path, random.wrapping_add(number as u64));
-                match write_temporary(disk, &temp, bytes, !together) {
-                    Ok(()) => written.push((path, temp)),
-                    Err(err) => fail(&mut failed, path, &err),
+    async fn run_files(&self, stop: &CancellationToken) {
+        let mut checkpoint = Checkpoint::IfDue;
+        loop {
+            let tidied = self.tidy(checkpoint).await;
+            let (wait, then) = match tidied {
+                Err(_) => (Some(RETRY), Checkpoint::IfDue),
+                Ok(more) => (more.then_some(QUIET), Checkpoint::Now),
+            };
+            let timer = async {
+                match wait {
+                    Some(wait) => self.env.sleep(wait).await,
+                    None => std::future::pending().await,
                 }
-            }
-            FileOp::Remove(_) => match disk.remove_file(path) {
-                Ok(()) => changed(&mut folders, path),
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                Err(err) => fail(&mut failed, path, &err),
-            },
+            };
+            checkpoint = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.committed.notified() => Checkpoint::IfDue,
+                () = timer => then,
+            };
         }
+        // If this fails, the next start replays the journal.
+        let _ = self.tidy(Checkpoint::Now).await;
     }
-    let folder = written.first().and_then(|(path, _)| path.parent());
-    if let Some(folder) = folder.filter(|_| together)
-        && let Err(err) = disk.sync_file_system(folder)
-    {
-        for (path, temp) in written.drain(..) {
-            let _ = disk.remove_file(&temp);
-            fail(&mut failed, path, &err);
-        }
-    }
-    for (path, temp) in written {
-        match disk.rename(&temp, path) {
-            Ok(()) => changed(&mut folders, path),
-            Err(err) => {
-                let _ = disk.remove_file(&temp);
-                fail(&mut failed, path, &err);
-            }
-        }
-    }
-    for (folder, paths) in folders {
-        if let Err(err) = disk.sync_dir(folder) {
-            paths
-                .into_iter()
-                .for_each(|path| fail(&mut failed, path, &err));
-        }
-    }
-    failed
-}
 
-fn temporary(path: &Path, random: u64) -> PathBuf {
-    let mut temp = path.as_os_str().to_owned();
-    temp.push(format!("-{random:016x}.tmp"));
-    PathBuf::from(temp)
-}
-
-fn write_temporary(disk: &Disk, temp: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let options = OpenOptions {
-        create: true,
-        truncate: true,
-        mode: FILE_MODE,
-        ..OpenOptions::WRITE
-    };
-    let write = || {
-        let file = disk.open(temp, options)?;
-        file.write_all_at(bytes, 0)?;
-        if sync { file.sync_data() } else { Ok(()) }
-    };
-    write().inspect_err(|_| {
-        let _ = disk.remove_file(temp);
-    })
-}
-
-fn changed<'a>(folders: &mut BTreeMap<&'a Path, Vec<&'a Path>>, path: &'a Path) {
-    if let Some(parent) = path.parent() {
-        folders.entry(parent).or_default().push(path);
+    /// Says whether a later checkpoint has something to do.
+    async fn tidy(&self, checkpoint: Checkpoint) -> io::Result<bool> {
+        let files = Arc::clone(&self.files);
+        let work = move || files.tidy(checkpoint).map(|()| files.has_changes());
+        let result = match self.env.spawn_blocking("local-files", work).join().await {
+            Ok(result) => result,
+            Err(err) => Err(io::Error::other(err.to_string())),
+        };
+        result.inspect_err(|err| warn!(%err, "local files not up to date, the journal has them"))
     }
-}
-
-fn fail(failed: &mut BTreeMap<PathBuf, StoreError>, path: &Path, err: &io::Error) {
-    error!(file = %path.display(), %err, "local file not written");
-    let error = StoreError {
-        path: path.display().to_string(),
-        problem: err.to_string(),
-    };
-    failed.insert(path.to_owned(), error);
 }

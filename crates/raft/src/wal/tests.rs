@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tribune_rt::disk::{Disk, Faults, OpenOptions, SimDisk};
 
+use super::record::{HEADER_SIZE_BYTES, SegmentHeader};
 use super::{
     Facts, Item, Kind, Position, Recovered, Spot, VoteRecord, Wal, WalError, WriteError,
     decode_entry,
@@ -372,6 +373,34 @@ fn damage_is_found_also_when_the_next_segment_was_just_begun() {
         disk.exists(&path(last + 1)),
         "a log that does not open is left as it is"
     );
+}
+
+#[test]
+fn a_fact_that_reaches_beyond_its_header_is_none() {
+    let disk = Disk::sim(SimDisk::new(1));
+    disk.create_dir_all(&dir()).unwrap();
+    let mut head = Vec::new();
+    let header = SegmentHeader {
+        seq: 1,
+        next_index: 0,
+        prev_end: 0,
+        batch: 1,
+    };
+    header.encode(&mut head, &[Item::Purge(Spot { term: 1, index: 5 })]);
+    // The zeros of the allocated file would complete the record again.
+    head.truncate(head.len() - 7);
+    let facts = (head.len() - HEADER_SIZE_BYTES) as u32;
+    head[36..40].copy_from_slice(&facts.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new_with_initial(0x5472_6962);
+    hasher.update(&head[..40]);
+    hasher.update(&head[HEADER_SIZE_BYTES..]);
+    head[40..44].copy_from_slice(&hasher.finalize().to_le_bytes());
+    let file = disk.open(&path(1), OpenOptions::CREATE_NEW).unwrap();
+    file.write_all_at(&head, 0).unwrap();
+    for attempt in 1..=2 {
+        let (_, recovered) = Wal::open(&disk, &dir(), SEGMENT).unwrap();
+        assert_eq!(recovered.facts.purged, None, "attempt {attempt}");
+    }
 }
 
 #[test]
