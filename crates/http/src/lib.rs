@@ -1,7 +1,7 @@
 //! The HTTP front: listeners, routing, and handlers that translate requests into calls on the agent's handle.
 //!
 //! To follow a request, start at `wrap` (what holds for every route), then `routes` (which handler), then `handlers`.
-//! A handler is synchronous: it reads parameters and gives a [`step::Step`], which is an answer, a query to run or a
+//! A handler is synchronous: it reads parameters and gives a `step::Step`, which is an answer, a query to run or a
 //! future that owns only what it needs. Reads that need no waiting never allocate a future.
 //!
 //! Memory of a parked blocking query: hyper's 8 KiB read buffer is given back by hyper between requests only, so a

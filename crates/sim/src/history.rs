@@ -203,7 +203,7 @@ impl Client {
     async fn write(self, server: Server, env: Env) {
         for n in 0..200u64 {
             let key = format!("c{}/{}", self.id, n % KEYS);
-            let value = self.life << 32 | n + 1;
+            let value = (self.life << 32) | (n + 1);
             lock(&self.book)
                 .entry(key.clone())
                 .or_default()

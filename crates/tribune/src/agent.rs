@@ -17,7 +17,7 @@ use tribune_types::caller::Caller;
 use crate::banner::banner;
 use crate::fronts::Fronts;
 use crate::pid_file::PidFile;
-use crate::systemd;
+use crate::{resident, systemd};
 
 /// Tribune's own version, beside the version it is compatible with.
 pub(crate) const REVISION: &str = concat!("tribune-", env!("CARGO_PKG_VERSION"));
@@ -142,7 +142,12 @@ async fn serve(
         warn!("{warning}");
     }
     info!(node = %agent.handle().identity().node, "Consul agent running!");
+    let peers = agent.handle().status_peers(None).await;
+    if !config.server.bootstrap && peers.is_ok_and(|peers| peers.is_empty()) {
+        warn!("no known peers, aborting election: the first server needs -bootstrap");
+    }
     systemd::ready();
+    resident::drop_startup_code();
 
     let code = run_until_end(env, &mut agent, &mut signals, &config).await;
     if let Some(fronts) = fronts.get() {

@@ -7,6 +7,7 @@ mod banner;
 mod fronts;
 mod interrupts;
 mod pid_file;
+mod resident;
 mod systemd;
 
 use std::process::ExitCode;
