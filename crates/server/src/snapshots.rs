@@ -17,7 +17,7 @@ use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::query::{QueryMeta, ReadOptions};
 use tribune_wire::snapshot::records::{Reader, Writer};
-use tribune_wire::snapshot::{Meta, MetaServer, SnapshotWriter, read_archive};
+use tribune_wire::snapshot::{ArchiveError, Meta, MetaServer, SnapshotWriter, read_archive};
 
 use crate::Server;
 use crate::hub::shown;
@@ -30,6 +30,8 @@ const QUEUE: usize = 8;
 const SEND: usize = 64 << 10;
 /// Largest archive accepted, compressed.
 const ARCHIVE_MAX: usize = 2 << 30;
+/// Bytes that tell an archive from anything else.
+const GZIP_HEAD: usize = 3;
 /// How much an archive may expand: what a client sends must not cost many times as much memory.
 const EXPANSION_MAX: usize = 100;
 /// Expansion allowed besides, for small archives.
@@ -184,7 +186,15 @@ async fn restore(server: &Server, mut rx: mpsc::Receiver<Bytes>) -> Result<(), R
         if size > ARCHIVE_MAX {
             return Err(invalid(&"snapshot too large"));
         }
+        let had = size - piece.len();
         archive.push(piece);
+        // What is no archive at all is refused before more of it is kept.
+        if had < GZIP_HEAD && size >= GZIP_HEAD {
+            let head: Vec<u8> = archive.iter().flatten().copied().take(GZIP_HEAD).collect();
+            if let Err(err @ ArchiveError::NoGzip(_)) = read_archive(&head[..], &mut |_| Ok(())) {
+                return Err(invalid(&err));
+            }
+        }
     }
     // The record stream waits in memory, as pieces of log entries: the log and the staging area hold it anyway.
     let checked = server.env().spawn_blocking("snapshot-check", move || {

@@ -83,7 +83,7 @@ fn write(
             break;
         }
         let key = format!("w{writer}/{}", n % KEYS);
-        let value = kill << 32 | n;
+        let value = (kill << 32) | n;
         known
             .lock()
             .expect("unpoisoned")
