@@ -77,7 +77,9 @@ impl JournaledFiles {
             for (path, content) in &contents {
                 put(disk, path, content.as_deref()).map_err(|err| of_file(path, &err))?;
             }
-            make_durable(disk, contents.keys(), |path| contents.get(path).cloned())
+            make_durable(disk, contents.keys(), |path| {
+                rewrite(disk, path, contents.get(path).cloned().flatten())
+            })
         })?;
         Ok(JournaledFiles {
             disk: disk.clone(),
@@ -121,9 +123,17 @@ impl JournaledFiles {
         // Those committed between the two lines above.
         self.write_files()?;
         make_durable(&self.disk, paths.iter(), |path| {
-            self.state.lock().content(path).cloned()
+            let content = self.state.lock().content(path).cloned().flatten();
+            rewrite(&self.disk, path, content).inspect_err(|_| {
+                // The next time it must not be taken for written because a sync says that nothing is left to do.
+                self.state.lock().unwritten.insert(path.to_owned());
+            })
         })?;
         let mut state = self.state.lock();
+        if let Some(frozen) = &mut state.frozen {
+            // From here on the journal may say that they are durable, so they must not be written anew.
+            frozen.contents.clear();
+        }
         state.journal.checkpoint(number)?;
         state.frozen = None;
         Ok(())
@@ -176,8 +186,16 @@ fn put(disk: &Disk, path: &Path, content: Option<&[u8]>) -> io::Result<()> {
         mode: FILE_MODE,
         ..OpenOptions::WRITE
     };
+    let open = || match disk.open(&temp, options) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            // Somebody took the folder away.
+            disk.create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+            disk.open(&temp, options)
+        }
+        result => result,
+    };
     let write = || {
-        disk.open(&temp, options)?.write_all_at(content, 0)?;
+        open()?.write_all_at(content, 0)?;
         disk.rename(&temp, path)
     };
     write().inspect_err(|_| {
@@ -185,12 +203,12 @@ fn put(disk: &Disk, path: &Path, content: Option<&[u8]>) -> io::Result<()> {
     })
 }
 
-/// Syncs files, then their folders. A file that cannot be synced is written anew: a later good sync would not tell that
-/// an earlier one failed.
+/// Syncs files, then their folders. A file that is missing or cannot be synced is given to `rewrite`: a later good sync
+/// would not tell that an earlier one failed.
 fn make_durable<'a>(
     disk: &Disk,
     paths: impl Iterator<Item = &'a PathBuf>,
-    content: impl Fn(&Path) -> Option<Option<Bytes>>,
+    rewrite: impl Fn(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut folders = BTreeSet::new();
     for path in paths {
@@ -198,17 +216,27 @@ fn make_durable<'a>(
         let synced = disk
             .open(path, OpenOptions::READ)
             .and_then(|file| file.sync_data());
-        if synced.is_err()
-            && let Some(Some(bytes)) = content(path)
-        {
-            disk.write_atomic(path, &bytes, FILE_MODE, 0)
-                .map_err(|err| of_file(path, &err))?;
+        if synced.is_err() {
+            rewrite(path)?;
         }
     }
     for folder in folders {
-        disk.sync_dir(folder).map_err(|err| of_file(folder, &err))?;
+        match disk.sync_dir(folder) {
+            // A removal below a folder that is gone.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(|err| of_file(folder, &err))?,
+        }
     }
     Ok(())
+}
+
+/// Writes a file anew, synced; nothing to do for one that shall not be there.
+fn rewrite(disk: &Disk, path: &Path, content: Option<Bytes>) -> io::Result<()> {
+    let Some(content) = content else {
+        return Ok(());
+    };
+    disk.write_atomic(path, &content, FILE_MODE, 0)
+        .map_err(|err| of_file(path, &err))
 }
 
 fn of_file(path: &Path, err: &io::Error) -> io::Error {

@@ -15,10 +15,12 @@
 //!   counts; records up to it are not replayed.
 //! - A file is written from its start only when all in it is checkpointed and the other file says so durably, or, at
 //!   start, when the other file has the newest records. So a torn first write loses nothing.
+//! - The last record of each file is written again at start: only it can be readable without being on the disk.
 //! - Space is written with zeros before it is used: then a sync is one write of the disk, without metadata of the file
 //!   system.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
@@ -111,8 +113,15 @@ impl Journal {
         for (index, path) in paths.iter().enumerate() {
             let (half, bytes) = open_half(disk, path, sizes).map_err(failed(path))?;
             let found = scan(&bytes, root).map_err(failed(path))?;
-            if let Some(last) = found.last().filter(|last| last.number >= newest.0) {
-                newest = (last.number, index);
+            if let Some(last) = found.last() {
+                // The kernel may still show what a failed sync did not write. What follows builds on it.
+                half.file
+                    .write_all_at(&bytes[last.range.clone()], last.range.start as u64)
+                    .and_then(|()| half.file.sync_data())
+                    .map_err(failed(path))?;
+                if last.number >= newest.0 {
+                    newest = (last.number, index);
+                }
             }
             halves.push(half);
             records.extend(found);
@@ -126,14 +135,19 @@ impl Journal {
             .filter(|record| record.number > checkpointed.unwrap_or(0))
             .flat_map(|record| record.ops)
             .collect();
+        // A start that failed may have left their names unsynced.
+        disk.sync_dir(root).map_err(failed(&paths[0]))?;
         restore(live).map_err(failed(&paths[newest]))?;
+        // Above all that earlier starts wrote, also what cannot be read now but may be after a crash: a failed write over
+        // an earlier failed one hides it in the cache, not on the disk.
+        let next = (last | (NUMBERS_PER_START - 1)).saturating_add(1);
         let mut journal = Journal {
             root: root.to_owned(),
             sizes,
             halves,
             active: 1 - newest,
-            next: (last | (NUMBERS_PER_START - 1)).saturating_add(1),
-            checkpointed: last,
+            next,
+            checkpointed: next - 1,
             buffer: Vec::new(),
         };
         let path = &paths[journal.active];
@@ -224,6 +238,8 @@ fn open_half(disk: &Disk, path: &Path, sizes: Sizes) -> io::Result<(Half, Vec<u8
 }
 
 struct Record {
+    /// Where it is in the file.
+    range: Range<usize>,
     number: u64,
     checkpointed: u64,
     ops: Vec<FileOp>,
@@ -246,7 +262,9 @@ fn scan(bytes: &[u8], root: &Path) -> io::Result<Vec<Record>> {
         // The bytes are what was written; if they make no sense, another version wrote them.
         let ops = decode_ops(body, root)
             .ok_or_else(|| invalid("it has a record that this version does not understand"))?;
+        let start = bytes.len() - rest.len();
         records.push(Record {
+            range: start..bytes.len() - next.len(),
             number,
             checkpointed,
             ops,
@@ -276,7 +294,11 @@ fn encode<'a>(
         out.push(kind);
         out.extend_from_slice(&u16::try_from(path.len()).map_err(too_large)?.to_le_bytes());
         out.extend_from_slice(path.as_bytes());
-        out.extend_from_slice(&u32::try_from(content.len()).map_err(too_large)?.to_le_bytes());
+        out.extend_from_slice(
+            &u32::try_from(content.len())
+                .map_err(too_large)?
+                .to_le_bytes(),
+        );
         out.extend_from_slice(content);
     }
     let len = u32::try_from(out.len() - RECORD_HEAD_SIZE).map_err(too_large)?;

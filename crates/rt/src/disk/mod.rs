@@ -128,15 +128,6 @@ impl Disk {
         on_disk!(self, sync_dir(path))
     }
 
-    /// Makes everything on the file system of folder `path` durable: bytes and names. One call for many small files;
-    /// it also waits for what others wrote there.
-    ///
-    /// # Errors
-    /// When the folder is missing or a write failed since the last such call.
-    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        on_disk!(self, sync_file_system(path))
-    }
-
     /// Renames, replacing a file at `to`.
     ///
     /// # Errors

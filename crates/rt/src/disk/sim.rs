@@ -35,6 +35,9 @@ pub struct Faults {
     pub fail_sync_after: Option<u64>,
     /// Chance in a million that any write, sync, create or rename fails.
     pub fail_per_million: u32,
+    /// The n-th write, sync, create, rename or removal from now (1 is the next) and all after it fail until the crash: a
+    /// crash in the middle of something.
+    pub dies_after: Option<u64>,
 }
 
 /// A disk in memory. Clones share it; it outlives the nodes that crash on it.
@@ -178,8 +181,19 @@ fn parent_of(path: &Path) -> PathBuf {
 }
 
 impl State {
+    fn death(&mut self, what: &'static str) -> io::Result<()> {
+        match &mut self.faults.dies_after {
+            None => Ok(()),
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                if *left == 0 { Err(eio(what)) } else { Ok(()) }
+            }
+        }
+    }
+
     /// Decides whether a fallible operation fails now.
     fn fault(&mut self, what: &'static str) -> io::Result<()> {
+        self.death(what)?;
         if let Some(left) = self.faults.fail_after {
             self.faults.fail_after = if left <= 1 { None } else { Some(left - 1) };
             if left <= 1 {
@@ -363,26 +377,6 @@ impl SimDisk {
         Ok(())
     }
 
-    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
-        if !state.has_dir(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        state.sync_fault("sync of file system")?;
-        for inode in state.inodes.values_mut() {
-            for op in std::mem::take(&mut inode.pending) {
-                op.apply(&mut inode.durable);
-            }
-        }
-        for ops in std::mem::take(&mut state.pending_names).into_values() {
-            for op in ops {
-                apply_name(&mut state.durable, &op);
-            }
-        }
-        state.sync_count += 1;
-        Ok(())
-    }
-
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         if !state.current.contains_key(from) || !state.has_dir(&parent_of(to)) {
@@ -401,6 +395,7 @@ impl SimDisk {
             Some(Name::Dir) => return Err(io::ErrorKind::IsADirectory.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
+        state.death("removal")?;
         let folder = parent_of(path);
         state.name_op(NameOp::Remove(path.to_owned()), folder);
         Ok(())

@@ -66,29 +66,6 @@ fn synced_bytes_and_names_survive_every_crash() {
 }
 
 #[test]
-fn a_synced_file_system_keeps_bytes_and_names_of_all_files() {
-    both(|disk, dir| {
-        for name in ["a", "b"] {
-            let file = disk.open(&dir.join(name), OpenOptions::CREATE_NEW).unwrap();
-            file.write_all_at(name.as_bytes(), 0).unwrap();
-        }
-        disk.sync_file_system(dir).unwrap();
-        assert!(disk.sync_file_system(&dir.join("none")).is_err());
-        assert_eq!(disk.read(&dir.join("b")).unwrap(), b"b");
-    });
-    let sim = SimDisk::new(1);
-    let (disk, dir) = (Disk::sim(sim.clone()), Path::new("/data"));
-    disk.create_dir_all(dir).unwrap();
-    disk.open(&dir.join("a"), OpenOptions::CREATE_NEW)
-        .unwrap()
-        .write_all_at(b"x", 0)
-        .unwrap();
-    disk.sync_file_system(dir).unwrap();
-    sim.crash();
-    assert_eq!(disk.read(&dir.join("a")).unwrap(), b"x");
-}
-
-#[test]
 fn unsynced_writes_are_lost_kept_and_torn_over_many_seeds() {
     let (mut lost, mut kept, mut torn, mut unnamed) = (0, 0, 0, 0);
     for seed in 0..400 {
@@ -152,6 +129,25 @@ fn a_full_disk_refuses_new_space_but_not_writes_into_allocated_space() {
     assert_eq!(file.len().unwrap(), 1010, "what fitted was written");
     assert!(disk.create_allocated(Path::new("g"), 1000).is_err());
     assert!(!disk.exists(Path::new("g")));
+}
+
+#[test]
+fn a_dying_disk_fails_until_the_crash_and_works_after_it() {
+    let sim = SimDisk::new(4);
+    let disk = Disk::sim(sim.clone());
+    let file = disk.create_allocated(Path::new("f"), 100).unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
+    sim.set_faults(Faults {
+        dies_after: Some(2),
+        ..Faults::default()
+    });
+    file.write_all_at(b"x", 0).unwrap();
+    for _ in 0..3 {
+        assert!(file.sync_data().is_err());
+        assert!(disk.remove_file(Path::new("f")).is_err());
+    }
+    sim.crash();
+    assert!(disk.open(Path::new("f"), OpenOptions::READ).is_ok());
 }
 
 #[test]
