@@ -15,6 +15,9 @@ use crate::{root, run_in};
 /// Inputs that fail begin with these.
 const FOUND: [&str; 4] = ["crash-", "oom-", "timeout-", "leak-"];
 
+/// Lines shown of the report of a target that failed; all of it is kept beside the input.
+const REPORT_LINES_MAX: usize = 50;
+
 /// What a run of one target gave.
 struct Outcome {
     target: String,
@@ -120,8 +123,8 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
         new.max(1)
     };
     if crashes > 0 {
-        let lines: Vec<&str> = report.lines().collect();
-        eprintln!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        fs::write(artifacts.join("report.txt"), report.as_bytes())?;
+        eprintln!("{}", cause(&report));
     }
     Ok(Outcome {
         target: target.to_owned(),
@@ -130,6 +133,17 @@ fn fuzz(dir: &Path, target: &str, seconds: u64) -> Result<Outcome> {
         edges: stat(&report, " cov: "),
         crashes,
     })
+}
+
+/// The panic with the beginning of its backtrace; the end of the report if there is none, as when time or memory ran out.
+fn cause(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().collect();
+    let start = lines
+        .iter()
+        .position(|line| line.contains("panicked at"))
+        .unwrap_or(lines.len().saturating_sub(REPORT_LINES_MAX));
+    let end = lines.len().min(start + REPORT_LINES_MAX);
+    lines[start..end].join("\n")
 }
 
 /// The number behind the last `mark`; 0 without.
@@ -187,5 +201,14 @@ mod tests {
         assert_eq!(stat(report, " cov: "), 41);
         assert_eq!(stat(report, "stat::number_of_executed_units:"), 10);
         assert_eq!(stat(report, "stat::average_exec_per_sec:"), 0);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_report_begins_with_the_panic() {
+        let noise = "#1 pulse\n".repeat(100);
+        let report = format!("{noise}thread panicked at a.rs:1\nboom\n{noise}");
+        let shown = cause(&report);
+        assert!(shown.starts_with("thread panicked at a.rs:1\nboom\n"));
+        assert_eq!(shown.lines().count(), REPORT_LINES_MAX);
     }
 }
