@@ -328,7 +328,17 @@ fn the_periodic_comparison_mends_the_catalog() {
 
 #[test]
 fn registrations_and_results_survive_a_restart() {
-    let disk = SimDisk::new(1);
+    survive(&SimDisk::new(1), false);
+}
+
+#[test]
+fn registrations_and_results_survive_a_crash() {
+    for seed in 0..20 {
+        survive(&SimDisk::new(seed), true);
+    }
+}
+
+fn survive(disk: &SimDisk, crash: bool) {
     virtually_on(disk.clone(), |env| async move {
         let w = World::start(env, "service { name = \"cfg\" }").await;
         let sidecar = ServiceDefinition {
@@ -351,9 +361,14 @@ fn registrations_and_results_survive_a_restart() {
             .node_maintenance(&Caller::internal(), Some("why"))
             .await
             .unwrap();
-        w.tasks.shutdown(Duration::from_secs(5)).await;
+        if !crash {
+            w.tasks.shutdown(Duration::from_secs(5)).await;
+        }
     });
-    virtually_on(disk, |env| async move {
+    if crash {
+        disk.crash();
+    }
+    virtually_on(disk.clone(), |env| async move {
         // The simulated wall clock starts anew; two minutes pass while the agent is down.
         env.skew_wall(120_000_000_000);
         let w = World::start(env, "service { name = \"cfg2\" }").await;
