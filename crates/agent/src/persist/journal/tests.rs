@@ -141,3 +141,19 @@ fn a_full_journal_refuses_and_goes_on_after_its_turn() {
     drop(journal);
     assert_eq!(open(&disk).unwrap().1, [big]);
 }
+
+#[test]
+fn what_an_earlier_turn_left_behind_the_end_is_not_read() {
+    let mut bytes = vec![0; HEAD_SIZE];
+    for number in [7, 9, 4, 10] {
+        let mut record = Vec::new();
+        encode(&mut record, number, 0, Path::new(ROOT), [&write("a", "1")]).unwrap();
+        bytes.extend(record);
+    }
+    let numbers: Vec<u64> = scan(&bytes, Path::new(ROOT))
+        .unwrap()
+        .iter()
+        .map(|record| record.number)
+        .collect();
+    assert_eq!(numbers, [7, 9]);
+}
