@@ -15,7 +15,8 @@
 //!   counts; records up to it are not replayed.
 //! - A file is written from its start only when all in it is checkpointed and the other file says so durably, or, at
 //!   start, when the other file has the newest records. So a torn first write loses nothing.
-//! - The last record of each file is written again at start: only it can be readable without being on the disk.
+//! - Before a replay the last record of each file and zeros behind it are written again: only there can the disk differ
+//!   from what the kernel shows.
 //! - Space is written with zeros before it is used: then a sync is one write of the disk, without metadata of the file
 //!   system.
 
@@ -110,19 +111,17 @@ impl Journal {
         let mut halves = Vec::with_capacity(2);
         let mut records = Vec::new();
         let mut newest = (0, 1);
+        let mut tails = Vec::with_capacity(2);
         for (index, path) in paths.iter().enumerate() {
             let (half, bytes) = open_half(disk, path, sizes).map_err(failed(path))?;
             let found = scan(&bytes, root).map_err(failed(path))?;
-            if let Some(last) = found.last() {
-                // The kernel may still show what a failed sync did not write. What follows builds on it.
-                half.file
-                    .write_all_at(&bytes[last.range.clone()], last.range.start as u64)
-                    .and_then(|()| half.file.sync_data())
-                    .map_err(failed(path))?;
-                if last.number >= newest.0 {
-                    newest = (last.number, index);
-                }
+            if let Some(last) = found.last().filter(|last| last.number >= newest.0) {
+                newest = (last.number, index);
             }
+            let last = found
+                .last()
+                .map_or(HEAD_SIZE..HEAD_SIZE, |last| last.range.clone());
+            tails.push((last, bytes));
             halves.push(half);
             records.extend(found);
         }
@@ -130,11 +129,16 @@ impl Journal {
         let (last, newest) = newest;
         records.sort_by_key(|record| record.number);
         let checkpointed = records.iter().map(|record| record.checkpointed).max();
-        let live = records
+        let live: Vec<FileOp> = records
             .into_iter()
             .filter(|record| record.number > checkpointed.unwrap_or(0))
             .flat_map(|record| record.ops)
             .collect();
+        if !live.is_empty() {
+            for ((half, path), (last, bytes)) in halves.iter().zip(&paths).zip(&mut tails) {
+                half.settle(last, bytes).map_err(failed(path))?;
+            }
+        }
         // A start that failed may have left their names unsynced.
         disk.sync_dir(root).map_err(failed(&paths[0]))?;
         restore(live).map_err(failed(&paths[newest]))?;
@@ -209,6 +213,15 @@ impl Journal {
 }
 
 impl Half {
+    /// Makes what was read what is on the disk: the kernel may show a record whose sync failed, or hide one under a
+    /// later write that failed. Files are about to be written in the belief that all this survives a crash.
+    fn settle(&self, last: &Range<usize>, bytes: &mut [u8]) -> io::Result<()> {
+        bytes[last.end..].fill(0);
+        self.file
+            .write_all_at(&bytes[last.start..], last.start as u64)?;
+        self.file.sync_data()
+    }
+
     fn grow(&mut self, len: u64) -> io::Result<()> {
         self.file.allocate(len)?;
         let zeros = vec![0; usize::try_from(len - self.len).map_err(io::Error::other)?];
