@@ -15,7 +15,7 @@
 //!   counts; records up to it are not replayed.
 //! - A file is written from its start only when all in it is checkpointed and the other file says so durably, or, at
 //!   start, when the other file has the newest records. So a torn first write loses nothing.
-//! - Before a replay the last record of each file and zeros behind it are written again: only there can the disk differ
+//! - At start the last record of each file and zeros behind it are written again: only there can the disk differ
 //!   from what the kernel shows.
 //! - Space is written with zeros before it is used: then a sync is one write of the disk, without metadata of the file
 //!   system.
@@ -129,15 +129,13 @@ impl Journal {
         let (last, newest) = newest;
         records.sort_by_key(|record| record.number);
         let checkpointed = records.iter().map(|record| record.checkpointed).max();
-        let live: Vec<FileOp> = records
+        let live = records
             .into_iter()
             .filter(|record| record.number > checkpointed.unwrap_or(0))
             .flat_map(|record| record.ops)
             .collect();
-        if !live.is_empty() {
-            for ((half, path), (last, bytes)) in halves.iter().zip(&paths).zip(&mut tails) {
-                half.settle(last, bytes).map_err(failed(path))?;
-            }
+        for ((half, path), (last, bytes)) in halves.iter().zip(&paths).zip(&mut tails) {
+            half.settle(last, bytes).map_err(failed(path))?;
         }
         // A start that failed may have left their names unsynced.
         disk.sync_dir(root).map_err(failed(&paths[0]))?;
@@ -214,7 +212,7 @@ impl Journal {
 
 impl Half {
     /// Makes what was read what is on the disk: the kernel may show a record whose sync failed, or hide one under a
-    /// later write that failed. Files are about to be written in the belief that all this survives a crash.
+    /// later write that failed. Files and the other half are about to be written in the belief that all this survives.
     fn settle(&self, last: &Range<usize>, bytes: &mut [u8]) -> io::Result<()> {
         bytes[last.end..].fill(0);
         self.file
