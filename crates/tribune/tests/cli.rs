@@ -1,5 +1,10 @@
 //! Exit codes and outputs of commands that need a real agent (spec cli.md).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of the real process lives in real time"
+)]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,12 +1,17 @@
 //! Hostile bytes on every door of a real agent: it keeps serving, keeps its memory, and never panics.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of the real process lives in real time"
+)]
+
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::{Agent, Response, dns, parse, run, wait_until};
+use common::{Agent, Response, dns, free_port, parse, run, wait_until};
 
 /// What resident memory may have grown by once a group of attacks is over. The debug binary runs on the system's
 /// allocator, which keeps some of what it once had.
@@ -356,7 +361,7 @@ fn parameters_out_of_range_are_refused_by_value() {
         "not+".repeat(25_000),
         "a==b+and+".repeat(10_000),
         format!("Node+matches+%22{}%22", "%28a*%29*".repeat(5000)),
-        format!("Node+matches+%22{}%22", "a%7B1000%7D".repeat(3)),
+        "Node+matches+%22%28%28a%7B100%7D%29%7B100%7D%29%7B100%7D%22".to_owned(),
     ] {
         let line = format!("GET /v1/catalog/nodes?filter={filter} HTTP/1.1");
         let answer = answer_to(http, "a filter", &request(&line, "", b""));
@@ -856,7 +861,7 @@ fn configuration_files_of_any_kind_get_an_error_and_no_agent() {
         (
             "long.hcl",
             [
-                b"datacenter = \"".to_vec(),
+                b"client_addr = \"".to_vec(),
                 vec![b'a'; 10_000_000],
                 b"\"".to_vec(),
             ]
@@ -902,7 +907,12 @@ fn configuration_files_of_any_kind_get_an_error_and_no_agent() {
                 .arg(command);
             if command == "agent" {
                 limited.arg(format!("-data-dir={}", dir.path().join("data").display()));
-                limited.args(["-server", "-config-file"]);
+                limited.arg("-server");
+                // One that starts is a fault, but no trouble for others.
+                for name in ["http", "dns", "serf-lan", "serf-wan", "server"] {
+                    limited.arg(format!("-{name}-port={}", free_port()));
+                }
+                limited.arg("-config-file");
             }
             limited.arg(&path);
             let started = Instant::now();
@@ -915,7 +925,7 @@ fn configuration_files_of_any_kind_get_an_error_and_no_agent() {
             );
             assert!(told.len() > 10, "{command} {name} says nothing");
             assert!(
-                told.len() < 256 * 1024,
+                told.len() < 3 * bytes.len() + 64 * 1024,
                 "{command} {name}: {} bytes of error",
                 told.len()
             );

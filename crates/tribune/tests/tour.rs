@@ -1,5 +1,10 @@
 //! What a new user does in the first hour: services in DNS, locks, snapshots, restarts, reloads, stops.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of the real process lives in real time"
+)]
+
 mod common;
 
 use std::io::{Read, Write};

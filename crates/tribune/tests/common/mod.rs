@@ -288,14 +288,40 @@ impl Agent {
     }
 }
 
-/// Runs a command: exit code, standard output, standard error.
+/// Runs a command: exit code, standard output, standard error. One that does not end is killed, and fails.
 pub fn run(mut command: Command) -> (Option<i32>, String, String) {
-    let out = command
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the binary runs");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (out.status.code(), text(out.stdout), text(out.stderr))
+    let out = read_aside(child.stdout.take().expect("piped"));
+    let err = read_aside(child.stderr.take().expect("piped"));
+    let deadline = Instant::now() + SOON;
+    let ends = loop {
+        match child.try_wait().expect("the child can be asked") {
+            Some(_) => break true,
+            None if Instant::now() > deadline => break false,
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    if !ends {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("ended");
+    let [out, err] = [out, err].map(|read| read.join().expect("no panic"));
+    assert!(ends, "{command:?} does not end:\n{out:.2000}{err:.2000}");
+    (status.code(), out, err)
+}
+
+fn read_aside(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before a fault is of use, too.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Drop for Agent {
