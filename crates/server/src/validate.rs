@@ -73,11 +73,17 @@ fn detail_type(definition: &tribune_types::catalog::CheckDetail) -> &'static str
         (!definition.http.is_empty(), "http"),
         (!definition.ttl.is_zero(), "ttl"),
         (!definition.tcp.is_empty(), "tcp"),
-        (!definition.alias_node.is_empty() || !definition.alias_service.is_empty(), "alias"),
+        (
+            !definition.alias_node.is_empty() || !definition.alias_service.is_empty(),
+            "alias",
+        ),
         (!definition.docker_container_id.is_empty(), "docker"),
         (!definition.script_args.is_empty(), "script"),
     ];
-    kinds.iter().find(|(named, _)| *named).map_or("", |(_, kind)| kind)
+    kinds
+        .iter()
+        .find(|(named, _)| *named)
+        .map_or("", |(_, kind)| kind)
 }
 
 fn is_any_address(address: &str) -> bool {

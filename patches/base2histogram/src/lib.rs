@@ -41,14 +41,22 @@ pub struct PercentileStats {
 
 impl fmt::Display for PercentileStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "n={} p50={} p90={} p99={} p99.9={}", self.samples, self.p50, self.p90, self.p99, self.p99_9)
+        write!(
+            f,
+            "n={} p50={} p90={} p99={} p99.9={}",
+            self.samples, self.p50, self.p90, self.p99, self.p99_9
+        )
     }
 }
 
 impl<T> Histogram<T> {
     /// Without values.
     pub fn new() -> Self {
-        Self { buckets: [0; 65], samples: 0, marker: PhantomData }
+        Self {
+            buckets: [0; 65],
+            samples: 0,
+            marker: PhantomData,
+        }
     }
 
     /// Records a value.
@@ -85,7 +93,11 @@ impl<T> Histogram<T> {
         for (bits, count) in self.buckets.iter().enumerate() {
             seen += u128::from(*count);
             if *count > 0 && seen >= wanted {
-                return if bits == 0 { 0 } else { u64::MAX >> (64 - bits) };
+                return if bits == 0 {
+                    0
+                } else {
+                    u64::MAX >> (64 - bits)
+                };
             }
         }
         0
@@ -100,7 +112,9 @@ impl<T> Default for Histogram<T> {
 
 impl<T> fmt::Debug for Histogram<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram").field("stats", &self.percentile_stats()).finish()
+        f.debug_struct("Histogram")
+            .field("stats", &self.percentile_stats())
+            .finish()
     }
 }
 
