@@ -36,6 +36,8 @@ pub(crate) struct SyncSignals {
     pub(crate) changed: Notify,
     /// A full comparison is wanted.
     pub(crate) full: Notify,
+    /// The catalog answered to a push.
+    pub(crate) pushed: Notify,
     pushers: AtomicUsize,
     failed: AtomicBool,
 }
@@ -175,6 +177,7 @@ async fn push_all(handle: Handle) {
     while let Some(push) = local.change(|core, _, _| core.next_push()).0 {
         let result = send(&handle, &push).await;
         local.change(|core, _, _| core.on_push_result(&push, result));
+        local.sync.pushed.notify_waiters();
         if result == PushResult::Failed {
             local.sync.failed.store(true, Ordering::Relaxed);
             local.sync.changed.notify_one();

@@ -592,10 +592,7 @@ fn features_without_code_are_named_in_a_warning() {
             "telemetry { circonus_api_app = \"x\" }",
             "telemetry.circonus_*",
         ),
-        (
-            "telemetry { statsd_address = \"x:1\" }",
-            "telemetry.statsd_address",
-        ),
+        ("dns_config { use_cache = true }", "dns_config.use_cache"),
         (
             "primary_datacenter = \"dc2\" primary_gateways = [\"x\"]",
             "primary_gateways",

@@ -156,6 +156,16 @@ impl SyncState {
         self.dirty.contains(key) || self.in_flight.contains(key)
     }
 
+    /// True if nothing that changed up to `stamp` waits to be sent or for its answer.
+    fn is_pushed(&self, stamp: u64) -> bool {
+        let later = |key: &Key| {
+            self.versions
+                .get(key)
+                .is_some_and(|version| *version > stamp)
+        };
+        self.dirty.iter().chain(&self.in_flight).all(later)
+    }
+
     /// Marks an item to be sent and makes it ready unless something must go first.
     fn mark(&mut self, key: Key, service: Option<&Text>) {
         self.stamp(&key);
@@ -266,6 +276,16 @@ impl Registry {
         } else {
             !sync.ready.is_empty()
         }
+    }
+
+    /// A moment in the order of changes, for [`Registry::is_pushed`].
+    pub fn change_stamp(&self) -> u64 {
+        self.sync.clock
+    }
+
+    /// True if the catalog has answered to everything that changed up to `stamp`. O(changes waiting).
+    pub fn is_pushed(&self, stamp: u64) -> bool {
+        self.sync.is_pushed(stamp)
     }
 
     /// Items that are not in the catalog as they should be.

@@ -1,5 +1,7 @@
 //! One server as a whole, without fronts: writes, reads, blocking, restart.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
+
 use std::time::Duration;
 
 use tribune_rt::{CancellationToken, Env};

@@ -43,6 +43,9 @@ pub struct CheckUpdate {
     pub output: String,
 }
 
+/// How long a registration waits for the catalog.
+const PUSH_WAIT: Duration = Duration::from_millis(100);
+
 impl Handle {
     /// Who this agent is.
     pub fn identity(&self) -> &Identity {
@@ -308,12 +311,33 @@ impl Handle {
         &self,
         change: impl FnOnce(&mut Registry, Mono, &mut Vec<Action>) -> Result<(), Refusal>,
     ) -> Result<(), LocalError> {
-        let (result, ticket) = self.local().change(change);
+        let ((result, stamp), ticket) = self.local().change(|core, now, out| {
+            let result = change(core, now, out);
+            (result, core.change_stamp())
+        });
         result?;
-        match ticket {
-            Some(ticket) => ticket.done().await.map_err(|err| failed(err.to_string())),
-            None => Ok(()),
+        if let Some(ticket) = ticket {
+            ticket.done().await.map_err(|err| failed(err.to_string()))?;
         }
+        self.pushed_soon(stamp).await;
+        Ok(())
+    }
+
+    /// Waits a moment for the catalog, so that whoever registers and then asks finds what was registered. The push goes
+    /// on beside the writing of files and is as good as always faster than the limit; without a leader the limit ends it.
+    async fn pushed_soon(&self, stamp: u64) {
+        let local = self.local();
+        let pushed = async {
+            loop {
+                let next = local.sync.pushed.notified();
+                if local.look(|core| core.is_pushed(stamp)) {
+                    return;
+                }
+                next.await;
+            }
+        };
+        // Out of time is an answer, too: the push goes on.
+        let _ = local.env().timeout(PUSH_WAIT, pushed).await;
     }
 }
 
