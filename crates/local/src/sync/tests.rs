@@ -244,7 +244,9 @@ fn the_comparison_finds_what_is_missing_different_and_too_much() {
             ..Check::default()
         })
     };
-    let cases: [(&str, Vec<Arc<Service>>, Vec<Arc<Check>>, &[&str]); 7] = [
+    /// Name, the catalog's services and checks, what is pushed.
+    type Case<'a> = (&'a str, Vec<Arc<Service>>, Vec<Arc<Check>>, &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
         ("equal", vec![stored.clone()], vec![check.clone()], &[]),
         ("nothing there", vec![], vec![], &["a[service:a]"]),
         (
