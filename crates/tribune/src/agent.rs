@@ -179,6 +179,10 @@ async fn run_until_end(
                 Signal::Interrupt => !config.leave.skip_on_interrupt,
                 Signal::Terminate => config.leave.on_terminate,
             },
+            () = joins_exhausted(env, config) => {
+                error!("max join retry exhausted, exiting");
+                return 1;
+            }
             ending = agent.ending() => match ending {
                 Ending::Leave(answer) => {
                     agent.leave().await;
@@ -199,6 +203,21 @@ async fn run_until_end(
             _ = signals.recv() => 1,
             left = env.timeout(LEAVE_DEADLINE, agent.leave()) => i32::from(left.is_err()),
         };
+    }
+}
+
+/// Ends when the tries to join others are used up. Until there is gossip every try fails; without a limit they go on for
+/// ever.
+async fn joins_exhausted(env: &Env, config: &Config) {
+    let join = &config.join;
+    let used_up = |addrs: &[String], max: u32, interval: Duration| {
+        (!addrs.is_empty() && max > 0).then(|| interval.saturating_mul(max))
+    };
+    let lan = used_up(&join.retry_lan, join.retry_max_lan, join.retry_interval_lan);
+    let wan = used_up(&join.retry_wan, join.retry_max_wan, join.retry_interval_wan);
+    match lan.into_iter().chain(wan).min() {
+        Some(after) => env.sleep(after).await,
+        None => std::future::pending().await,
     }
 }
 
