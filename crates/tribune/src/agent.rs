@@ -147,7 +147,9 @@ async fn serve(
         warn!("no known peers, aborting election: the first server needs -bootstrap");
     }
     systemd::ready();
-    resident::drop_startup_code();
+    let _settling = env
+        .spawn("settle", resident::settle(env.clone()))
+        .abort_on_drop();
 
     let code = run_until_end(env, &mut agent, &mut signals, &config).await;
     if let Some(fronts) = fronts.get() {

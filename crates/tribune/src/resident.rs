@@ -1,4 +1,4 @@
-//! Giving back the pages of start-up code.
+//! Giving back what only the start needed.
 //!
 //! Starting reads configuration, builds tables and maps most of the program's 17 MB through the kernel's read-ahead; an
 //! idle agent runs a small part of it. Dropping the mapped code once costs a few page faults later and leaves resident
@@ -6,10 +6,24 @@
 
 #![allow(unsafe_code, reason = "madvise is a raw system call on address ranges")]
 
+use std::time::Duration;
+
 use tracing::debug;
+use tribune_rt::Env;
+
+/// How long after the start: the first election and registrations are over by then.
+const AFTER: Duration = Duration::from_secs(5);
+
+/// Gives back freed memory and start-up code once the agent has settled.
+pub(crate) async fn settle(env: Env) {
+    env.sleep(AFTER).await;
+    #[cfg(feature = "jemalloc")]
+    crate::allocator::give_back();
+    drop_startup_code();
+}
 
 /// Drops the executable pages of this program from the resident set; those in use come back at their next use.
-pub(crate) fn drop_startup_code() {
+fn drop_startup_code() {
     let (Ok(maps), Ok(program)) = (
         std::fs::read_to_string("/proc/self/maps"),
         std::env::current_exe(),
