@@ -406,12 +406,13 @@ fn a_reload_takes_up_and_drops_service_files() {
 #[test]
 fn dev_mode_answers_indented_and_keeps_nothing() {
     let mut agent = Agent::dev(&[]);
-    assert!(
+    // A leader is known a moment before it has registered itself.
+    wait_until("an indented list of nodes", || {
         agent
             .get("/v1/catalog/nodes")
             .text()
             .starts_with("[\n    {\n        \"ID\": ")
-    );
+    });
     assert!(
         agent
             .get("/v1/catalog/nodes?pretty")
