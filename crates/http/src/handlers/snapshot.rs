@@ -25,7 +25,7 @@ pub(crate) fn save(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     })
 }
 
-/// Streams an archive in; it is not bounded in size, only one piece is held at a time.
+/// Streams an archive in, piece by piece. The server keeps the pieces until the archive is checked, and bounds their size.
 pub(crate) fn restore(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     if req.params.has("stale") {
         return Err(ApiError::new(500, "stale not allowed for restore"));
