@@ -1,6 +1,6 @@
 //! Prints what keys and service instances cost in memory under jemalloc, and how long writes and health queries take.
 //!
-//! Run: `cargo run --release -p tribune-state --example footprint`
+//! Run: `cargo run --release -p tribune-state --features footprint --example footprint`
 
 use std::time::Instant;
 
