@@ -4,12 +4,15 @@
 //! files to write, and the registrations to send. A driver owns tasks, files and the way to the servers and carries
 //! out what [`Registry`] asks for; nothing here sleeps, draws randomness or speaks a format.
 //!
+//! Members of gossip pools as this kind of agent sees them are in [`members`].
+//!
 //! Rules: spec agent.md sections 1 to 3, http-api.md 3.1, config.md 10, connect.md 5; texts as Consul 1.8.7 gives them.
 
 mod alias;
 mod check;
 mod gate;
 mod hash;
+pub mod members;
 mod metadata;
 mod output;
 mod registry;

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod keyring;
 pub mod kv;
 pub mod member;
 pub mod proxy;
