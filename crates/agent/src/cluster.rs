@@ -1,23 +1,154 @@
 //! The cluster half of the agent: where replicated data is read and written.
 //!
-//! Today every agent is a server and serves itself. A client agent will put the choice of a server here; nothing above
-//! will notice.
+//! A server agent serves itself; a client agent asks servers. Nothing above this module needs to know which.
 
-use tribune_server::Server;
+use tribune_server::{Server, SnapshotRestore, SnapshotSave};
+use tribune_types::autopilot::OperatorHealth;
+use tribune_types::caller::Caller;
+use tribune_types::error::RpcError;
+use tribune_types::query::{Query, ReadOptions};
+use tribune_types::text::Text;
+use tribune_types::write::{Write, WriteReply};
+
+use crate::Answer;
+use crate::client::Client;
 
 /// The way to the servers.
-pub(crate) struct Cluster {
-    server: Server,
+pub(crate) enum Cluster {
+    /// The server of this process.
+    Own {
+        /// It.
+        server: Server,
+        /// The datacenter, for requests that the server does not route.
+        datacenter: Text,
+    },
+    /// Servers elsewhere.
+    Remote(Client),
 }
 
 impl Cluster {
     /// The way into the server of this process.
-    pub(crate) fn own(server: Server) -> Cluster {
-        Cluster { server }
+    pub(crate) fn own(server: Server, datacenter: Text) -> Cluster {
+        Cluster::Own { server, datacenter }
     }
 
-    /// The server of this process.
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
+    /// The server of this process, if it is one.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match self {
+            Cluster::Own { server, .. } => Some(server),
+            Cluster::Remote(_) => None,
+        }
+    }
+
+    /// The client half, if this agent is a client.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match self {
+            Cluster::Own { .. } => None,
+            Cluster::Remote(client) => Some(client),
+        }
+    }
+
+    /// As [`crate::Handle::read_now`]; a client never has the data.
+    pub(crate) fn read_now(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
+    ) -> Option<Result<Answer, RpcError>> {
+        self.server()?.read_now(caller, query, options)
+    }
+
+    /// As [`crate::Handle::read`].
+    pub(crate) async fn read(
+        &self,
+        caller: &Caller,
+        query: Query,
+        options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
+        match self {
+            Cluster::Own { server, .. } => server.read(caller, query, options).await,
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::write`].
+    pub(crate) async fn write(
+        &self,
+        caller: &Caller,
+        datacenter: Option<&str>,
+        write: Write,
+    ) -> Result<WriteReply, RpcError> {
+        match self {
+            Cluster::Own { server, .. } => server.write(caller, datacenter, write).await,
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::snapshot_save`].
+    pub(crate) async fn snapshot_save(
+        &self,
+        caller: &Caller,
+        options: &ReadOptions,
+    ) -> Result<SnapshotSave, RpcError> {
+        match self {
+            Cluster::Own { server, .. } => server.snapshot_save(caller, options).await,
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::snapshot_restore`].
+    pub(crate) async fn snapshot_restore(
+        &self,
+        caller: &Caller,
+        datacenter: Option<&str>,
+    ) -> Result<SnapshotRestore, RpcError> {
+        match self {
+            Cluster::Own { server, .. } => server.snapshot_restore(caller, datacenter).await,
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::status_leader`].
+    pub(crate) async fn status_leader(&self, dc: Option<&str>) -> Result<String, RpcError> {
+        match self {
+            Cluster::Own { server, datacenter } => {
+                own_datacenter(datacenter, dc)?;
+                Ok(server.status_leader())
+            }
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::status_peers`].
+    pub(crate) async fn status_peers(&self, dc: Option<&str>) -> Result<Vec<String>, RpcError> {
+        match self {
+            Cluster::Own { server, datacenter } => {
+                own_datacenter(datacenter, dc)?;
+                Ok(server.status_peers())
+            }
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+
+    /// As [`crate::Handle::operator_health`].
+    pub(crate) async fn operator_health(
+        &self,
+        caller: &Caller,
+        dc: Option<&str>,
+    ) -> Result<OperatorHealth, RpcError> {
+        match self {
+            Cluster::Own { server, datacenter } => {
+                own_datacenter(datacenter, dc)?;
+                server.operator_health(caller).await
+            }
+            Cluster::Remote(_) => Err(RpcError::NoServers),
+        }
+    }
+}
+
+fn own_datacenter(own: &str, asked: Option<&str>) -> Result<(), RpcError> {
+    match asked {
+        Some(dc) if dc != own => Err(RpcError::NoPath),
+        _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! An agent: local services and their checks, the server inside it, and the one handle the fronts use.
 
 mod checks;
+mod client;
 mod cluster;
 mod events;
 pub mod handle;
@@ -19,5 +20,6 @@ mod telemetry;
 mod tokens;
 mod watches;
 
+pub use client::ServerAddr;
 pub use handle::Handle;
 pub use tribune_server::answer::{Answer, Form, Shared};

@@ -18,6 +18,7 @@ use tribune_server::{Authorizer, NodeFacts, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::text::text;
 
+use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
@@ -100,7 +101,7 @@ pub enum Ending {
 pub struct Agent {
     env: Env,
     handle: Handle,
-    server: Server,
+    server: Option<Server>,
     tasks: TaskGroup,
     process: mpsc::Receiver<ProcessRequest>,
     /// Keeps other processes out of the data folder.
@@ -140,14 +141,18 @@ impl Agent {
             server: config.server.enabled,
         };
         let stop = CancellationToken::new();
-        let server = Server::start(
-            env,
-            server_options(&config, &identity),
-            Authorizer::allow_all(),
-            &stop,
-        )
-        .await
-        .map_err(StartError::Server)?;
+        let server = if identity.server {
+            let options = server_options(&config, &identity);
+            // Large, and not needed on a client: kept out of this future.
+            let started = Server::start(env, options, Authorizer::allow_all(), &stop);
+            Some(Box::pin(started).await.map_err(StartError::Server)?)
+        } else {
+            None
+        };
+        let cluster = match &server {
+            Some(server) => Cluster::own(server.clone(), identity.datacenter.clone()),
+            None => Cluster::Remote(Client::new()),
+        };
         let (process_tx, process) = mpsc::channel(4);
         let parts = LocalParts {
             reload,
@@ -167,7 +172,7 @@ impl Agent {
         let inner = Inner {
             identity,
             local,
-            cluster: Arc::new(Cluster::own(server.clone())),
+            cluster: Arc::new(cluster),
             telemetry,
             logs,
             revision,
@@ -175,15 +180,17 @@ impl Agent {
         let handle = Handle {
             inner: Arc::new(inner),
         };
-        let rpc = NetOptions {
-            addr: config.addrs.rpc_bind,
-            handshake_timeout: config.limits.rpc_handshake_timeout,
-            conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
-            message_max: RPC_MESSAGE_MAX,
-        };
-        let addr = rpc.addr;
-        tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
-            .map_err(|source| StartError::RpcPort { addr, source })?;
+        if server.is_some() {
+            let rpc = NetOptions {
+                addr: config.addrs.rpc_bind,
+                handshake_timeout: config.limits.rpc_handshake_timeout,
+                conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
+                message_max: RPC_MESSAGE_MAX,
+            };
+            let addr = rpc.addr;
+            tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
+                .map_err(|source| StartError::RpcPort { addr, source })?;
+        }
         handle.inner.local.spawn_tasks(&handle, &tasks);
         Ok(Agent {
             env: env.clone(),
@@ -208,7 +215,7 @@ impl Agent {
                 Some(ProcessRequest::Leave(answer)) => Ending::Leave(answer),
                 None => Ending::Failed("the agent's tasks ended".to_owned()),
             },
-            reason = self.server.failed() => {
+            reason = storage_failed(self.server.as_ref()) => {
                 error!(%reason, "storage failed, the agent ends");
                 Ending::Failed(reason)
             }
@@ -217,7 +224,10 @@ impl Agent {
 
     /// Leaves the cluster gracefully: a server among others hands over and waits. Alone there is nothing to hand over.
     pub async fn leave(&self) {
-        let peers = self.server.status_peers().len();
+        let peers = self
+            .server
+            .as_ref()
+            .map_or(0, |server| server.status_peers().len());
         if peers > 1 {
             self.env
                 .sleep(self.handle.config().performance.leave_drain_time)
@@ -230,9 +240,19 @@ impl Agent {
         if !self.tasks.shutdown(STOP_DEADLINE).await {
             warn!("some tasks did not end in time");
         }
-        if !self.server.shutdown(STOP_DEADLINE).await {
+        if let Some(server) = &self.server
+            && !server.shutdown(STOP_DEADLINE).await
+        {
             warn!("some tasks of the server did not end in time");
         }
+    }
+}
+
+/// Resolves when the server's log has failed for good; never on a client.
+async fn storage_failed(server: Option<&Server>) -> String {
+    match server {
+        Some(server) => server.failed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,9 +9,16 @@ use tribune_types::write::{Write, WriteReply};
 pub use tribune_server::{SnapshotRestore, SnapshotSave};
 
 use super::Handle;
-use crate::Answer;
+use crate::{Answer, ServerAddr};
 
 impl Handle {
+    /// Tells a client agent which servers it may ask, in any order. Without effect on a server.
+    pub fn set_servers(&self, servers: Vec<ServerAddr>) {
+        if let Some(client) = self.inner.cluster.client() {
+            client.set_servers(servers);
+        }
+    }
+
     /// Reads without waiting if that is possible right here and now: not blocking, local datacenter, served by this
     /// process under the requested guarantee. `None` means: use [`Handle::read`].
     pub fn read_now(
@@ -20,7 +27,7 @@ impl Handle {
         query: &Query,
         options: &ReadOptions,
     ) -> Option<Result<Answer, RpcError>> {
-        self.inner.cluster.server().read_now(caller, query, options)
+        self.inner.cluster.read_now(caller, query, options)
     }
 
     /// Reads, waiting for the index in `options` if one is given. Cancel safe: dropping it unparks the request.
@@ -33,11 +40,7 @@ impl Handle {
         query: Query,
         options: &ReadOptions,
     ) -> Result<Answer, RpcError> {
-        self.inner
-            .cluster
-            .server()
-            .read(caller, query, options)
-            .await
+        self.inner.cluster.read(caller, query, options).await
     }
 
     /// Writes. A dropped write may still happen; it is never half done.
@@ -54,14 +57,11 @@ impl Handle {
             Write::EventFire(event) => Some(event.clone()),
             _ => None,
         };
-        let reply = self
-            .inner
-            .cluster
-            .server()
-            .write(caller, datacenter, write)
-            .await?;
-        if let Some(event) = event {
-            // Until there is gossip, this agent is all agents.
+        let reply = self.inner.cluster.write(caller, datacenter, write).await?;
+        if let Some(event) = event
+            && self.inner.cluster.server().is_some()
+        {
+            // Until there is gossip, this agent is all agents. A client's event comes back from the servers.
             self.inner.local.fire_event(*event)?;
         }
         Ok(reply)
@@ -76,11 +76,7 @@ impl Handle {
         caller: &Caller,
         options: &ReadOptions,
     ) -> Result<SnapshotSave, RpcError> {
-        self.inner
-            .cluster
-            .server()
-            .snapshot_save(caller, options)
-            .await
+        self.inner.cluster.snapshot_save(caller, options).await
     }
 
     /// Starts restoring a snapshot archive. Nothing is replaced before the whole archive was checked.
@@ -94,7 +90,6 @@ impl Handle {
     ) -> Result<SnapshotRestore, RpcError> {
         self.inner
             .cluster
-            .server()
             .snapshot_restore(caller, datacenter)
             .await
     }
@@ -104,8 +99,7 @@ impl Handle {
     /// # Errors
     /// The datacenter is unknown.
     pub async fn status_leader(&self, datacenter: Option<&str>) -> Result<String, RpcError> {
-        self.own_datacenter(datacenter)?;
-        Ok(self.inner.cluster.server().status_leader())
+        self.inner.cluster.status_leader(datacenter).await
     }
 
     /// `ip:port` of the server RPC of all peers.
@@ -113,8 +107,7 @@ impl Handle {
     /// # Errors
     /// The datacenter is unknown.
     pub async fn status_peers(&self, datacenter: Option<&str>) -> Result<Vec<String>, RpcError> {
-        self.own_datacenter(datacenter)?;
-        Ok(self.inner.cluster.server().status_peers())
+        self.inner.cluster.status_peers(datacenter).await
     }
 
     /// Health of the peer set as the leader sees it.
@@ -126,14 +119,6 @@ impl Handle {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
-        self.own_datacenter(datacenter)?;
-        self.inner.cluster.server().operator_health(caller).await
-    }
-
-    fn own_datacenter(&self, datacenter: Option<&str>) -> Result<(), RpcError> {
-        match datacenter {
-            Some(dc) if dc != &*self.inner.identity.datacenter => Err(RpcError::NoPath),
-            _ => Ok(()),
-        }
+        self.inner.cluster.operator_health(caller, datacenter).await
     }
 }

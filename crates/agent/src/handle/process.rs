@@ -13,7 +13,7 @@ use crate::host;
 use crate::info::SelfReport;
 use crate::logs::parse_level;
 use crate::profile;
-use crate::report::{self, Figures, PoolFigures, Role, ServerFigures};
+use crate::report::{self, ClientFigures, Figures, PoolFigures, Role, ServerFigures};
 
 /// Shape of the metrics answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,11 @@ impl Handle {
     /// Everything for `/v1/agent/self`.
     pub async fn self_report(&self) -> SelfReport {
         let (config, identity) = (self.config(), self.identity());
-        let server = self.inner.cluster.server();
-        let raft = server.raft_metrics();
+        let raft = self
+            .inner
+            .cluster
+            .server()
+            .map(|server| (server.is_leader(), server.raft_metrics()));
         let (services, checks) = (self.services(), self.checks());
         let of_type = |word: &str| {
             checks
@@ -58,14 +61,23 @@ impl Handle {
             revision: &self.inner.revision,
             acl_enabled: config.acl.enabled,
             tasks: profile::alive_tasks(self.local().env()).await,
-            role: Role::Server(ServerFigures {
-                bootstrap: config.server.bootstrap || config.dev_mode,
-                known_datacenters: 1,
-                leader: server.is_leader(),
-                raft: &raft,
-            }),
+            role: match &raft {
+                Some((leader, raft)) => Role::Server(ServerFigures {
+                    bootstrap: config.server.bootstrap || config.dev_mode,
+                    known_datacenters: 1,
+                    leader: *leader,
+                    raft,
+                }),
+                None => Role::Client(ClientFigures {
+                    known_servers: self
+                        .inner
+                        .cluster
+                        .client()
+                        .map_or(0, |client| client.server_count()),
+                }),
+            },
             lan: pool,
-            wan: Some(pool),
+            wan: raft.is_some().then_some(pool),
         };
         SelfReport {
             debug_config: report::debug_config(&config, identity.id, &self.inner.revision),
@@ -115,13 +127,16 @@ impl Handle {
             segment: None,
         };
         let caller = tribune_types::caller::Caller::internal();
-        let answer = self.read_now(&caller, &query, &ReadOptions::default());
-        let known = answer
-            .and_then(Result::ok)
-            .and_then(|answer| match answer.reply() {
-                Reply::Coordinates(list) => list.first().map(|entry| entry.coord.clone()),
-                _ => None,
-            });
+        let options = ReadOptions::default();
+        let answer = match self.read_now(&caller, &query, &options) {
+            Some(answer) => answer,
+            None if self.inner.cluster.server().is_some() => return Some(Coordinate::default()),
+            None => self.read(&caller, query, &options).await,
+        };
+        let known = answer.ok().and_then(|answer| match answer.reply() {
+            Reply::Coordinates(list) => list.first().map(|entry| entry.coord.clone()),
+            _ => None,
+        });
         Some(known.unwrap_or_default())
     }
 }

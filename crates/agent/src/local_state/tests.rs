@@ -95,7 +95,7 @@ impl World {
         let inner = crate::handle::Inner {
             identity,
             local: Arc::clone(&local),
-            cluster: Arc::new(Cluster::own(server)),
+            cluster: Arc::new(Cluster::own(server, text("dc1"))),
             telemetry,
             logs,
             revision: String::new(),

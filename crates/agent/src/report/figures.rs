@@ -38,10 +38,6 @@ pub(crate) enum Role<'a> {
     /// Serves.
     Server(ServerFigures<'a>),
     /// Asks servers.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "client agents are not built yet")
-    )]
     Client(ClientFigures),
 }
 

@@ -8,7 +8,7 @@ mod figures;
 mod settings;
 mod shown;
 
-pub(crate) use figures::{Figures, PoolFigures, Role, ServerFigures, stats};
+pub(crate) use figures::{ClientFigures, Figures, PoolFigures, Role, ServerFigures, stats};
 pub(crate) use settings::debug_config;
 
 #[cfg(test)]
