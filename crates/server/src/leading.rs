@@ -2,26 +2,20 @@
 //!
 //! On gaining leadership: a barrier, soft memory built anew from the state, autopilot settings stored if absent, the
 //! server itself registered in the catalog, and only then ready for consistent reads. While leading: sessions are ended
-//! on time, tombstones reaped, coordinates committed, membership reconciled every minute.
+//! on time, tombstones reaped, coordinates committed, and the catalog follows the gossip pool (`reconciling`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use tribune_leader::reconcile::{self, Agent, Known, ServerFacts};
 use tribune_raft::LeadershipChange;
-use tribune_types::catalog::{CONSUL_SERVICE, SERF_HEALTH};
 use tribune_types::command::Command;
 use tribune_types::error::RpcError;
 use tribune_types::id::Index;
-use tribune_types::text::text;
 use tribune_types::time::Mono;
 
-use crate::Server;
+use crate::{Server, reconciling};
 
-/// How often membership is compared with the catalog as a whole.
-const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// Wait before establishing leadership is tried again.
 const ESTABLISH_RETRY: Duration = Duration::from_secs(1);
 
@@ -70,12 +64,19 @@ async fn lead(server: &Server) {
     }
     server.set_ready(true);
     server.leading().notify_waiters();
-    let mut reconcile_at = server.env().mono() + RECONCILE_EVERY;
+    // Both end with the term: they are dropped together.
+    tokio::select! {
+        biased;
+        () = duties(server, epoch) => {}
+        () = reconciling::run(server) => {}
+    }
+}
+
+/// What is due by time, until the state is replaced.
+async fn duties(server: &Server, epoch: u64) {
     let mut coordinates_at = server.env().mono() + server.options().coordinate_period;
     loop {
-        let wake = next_wake(server)
-            .map_or(reconcile_at, |at| at.min(reconcile_at))
-            .min(coordinates_at);
+        let wake = next_wake(server).map_or(coordinates_at, |at| at.min(coordinates_at));
         tokio::select! {
             biased;
             () = server.soft().changed.notified() => {}
@@ -92,12 +93,6 @@ async fn lead(server: &Server) {
         if now >= coordinates_at {
             coordinates_at = now + server.options().coordinate_period;
             commit_coordinates(server).await;
-        }
-        if now >= reconcile_at {
-            reconcile_at = now + RECONCILE_EVERY;
-            if let Err(err) = reconcile_self(server).await {
-                warn!(%err, "failed to reconcile");
-            }
         }
     }
 }
@@ -126,39 +121,7 @@ async fn establish(server: &Server) -> Result<(), RpcError> {
             .propose(Command::Autopilot { config, cas: None })
             .await?;
     }
-    reconcile_self(server).await
-}
-
-/// Compares this server's own entry with the catalog. (Other members come with gossip.)
-async fn reconcile_self(server: &Server) -> Result<(), RpcError> {
-    let options = server.options();
-    let agent = Agent {
-        name: options.node.clone(),
-        id: Some(options.id),
-        address: text(&options.advertise.to_string()),
-        server: Some(ServerFacts {
-            port: options.rpc_port,
-            version: options.version.clone(),
-        }),
-        node: options.node_facts.clone(),
-    };
-    let version = server.store().load().version.clone();
-    let node = version.node(&options.node);
-    let consul = version.service(&options.node, CONSUL_SERVICE);
-    let serf_health = version.check(&options.node, SERF_HEALTH);
-    let known = Known {
-        node: node.map(Arc::as_ref),
-        consul: consul.map(Arc::as_ref),
-        serf_health: serf_health.map(Arc::as_ref),
-    };
-    let Some(register) = reconcile::alive(&options.datacenter, &agent, known) else {
-        return Ok(());
-    };
-    server
-        .propose(Command::Register(Box::new(register)))
-        .await?;
-    info!(node = %options.node, "member joined, marking health alive");
-    Ok(())
+    reconciling::register_self(server).await
 }
 
 fn next_wake(server: &Server) -> Option<Mono> {

@@ -2,9 +2,9 @@
 //!
 //! To follow a write, start at `writes`: authorise, check, propose; `machine` applies it on every server, publishes a
 //! version (`store`) and wakes readers (`hub`). To follow a read, start at `reads`. What a leader does on its own is in
-//! `leading`.
+//! `leading`; how the catalog follows the gossip pool, in `reconciling`.
 //!
-//! Nothing here knows HTTP, DNS or gossip, and nothing assumes that there is only one server.
+//! Nothing here knows HTTP, DNS or how gossip works, and nothing assumes that there is only one server.
 
 pub mod answer;
 mod authorize;
@@ -12,8 +12,10 @@ mod health;
 mod hub;
 mod leading;
 mod machine;
+mod membership;
 mod options;
 mod reads;
+mod reconciling;
 mod snapshots;
 mod soft;
 mod store;
@@ -40,6 +42,7 @@ pub use snapshots::{SnapshotRestore, SnapshotSave};
 pub use tribune_leader::reconcile::NodeFacts;
 
 use hub::Hub;
+use membership::Membership;
 use soft::Soft;
 use store::Store;
 
@@ -72,6 +75,7 @@ struct Inner {
     hub: Arc<Hub>,
     soft: Arc<Soft>,
     coordinates: Mutex<CoordinateBatch>,
+    membership: Membership,
     health: Mutex<HealthTracker>,
     authorizer: Authorizer,
     /// Leadership was gained, established or lost.
@@ -125,6 +129,7 @@ impl Server {
             hub,
             soft,
             coordinates: Mutex::default(),
+            membership: Membership::default(),
             health: Mutex::default(),
             authorizer,
             leading: Notify::new(),
@@ -243,6 +248,10 @@ impl Server {
 
     pub(crate) fn coordinates(&self) -> &Mutex<CoordinateBatch> {
         &self.0.coordinates
+    }
+
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.0.membership
     }
 
     pub(crate) fn health_tracker(&self) -> &Mutex<HealthTracker> {
