@@ -47,10 +47,12 @@ impl RpcServer {
             _ => {
                 let call = bodies::write_call(method, body).map_err(|err| err.to_string())?;
                 let Some(call) = call else {
-                    return Err(format!("rpc: can't find method {method}"));
+                    return Err(tribune_net::CallFailure::refused(format!(
+                        "rpc: can't find method {method}"
+                    )));
                 };
                 if call.datacenter.is_empty() {
-                    return Err(RpcError::NoPath.to_string());
+                    return Err(RpcError::NoPath.to_string().into());
                 }
                 let caller = Caller {
                     token: Token::new(text(&call.token)),

@@ -182,10 +182,10 @@ impl Agent {
         };
         if server.is_some() {
             let rpc = NetOptions {
-                addr: config.addrs.rpc_bind,
                 handshake_timeout: config.limits.rpc_handshake_timeout,
                 conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
                 message_max: RPC_MESSAGE_MAX,
+                ..NetOptions::new(config.addrs.rpc_bind)
             };
             let addr = rpc.addr;
             tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))

@@ -1,22 +1,22 @@
-//! One connection: the first byte, then calls one after the other.
+//! One connection: the first byte, then calls directly or on streams.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
-use tribune_rt::Env;
 use tribune_rt::net::TcpStream;
-use tribune_wire::msgpack;
-use tribune_wire::rpc::{RequestHeader, write_response_header};
+use tribune_rt::{Env, TaskGroup};
 
+use crate::budget::Budget;
+use crate::calls::{self, CallsError};
+use crate::yamux::{self, Role, SessionError};
 use crate::{Handler, NetOptions};
 
 /// The first byte of plain MessagePack RPC.
 const PLAIN_RPC: u8 = 0x00;
-/// Largest request header accepted, in bytes.
-const HEADER_MAX: usize = 4096;
+/// The first byte of yamux with MessagePack RPC on every stream.
+pub(crate) const MULTIPLEXED_RPC: u8 = 0x04;
 
 /// Why a connection ended other than by its peer.
 #[derive(Debug, thiserror::Error)]
@@ -25,30 +25,32 @@ enum ConnectionError {
     Silent,
     #[error("protocol byte {0:#04x} is not served")]
     Protocol(u8),
-    #[error("message larger than {0} bytes")]
-    TooLarge(usize),
     #[error(transparent)]
-    Malformed(#[from] msgpack::Error),
+    Calls(#[from] CallsError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 pub(crate) async fn serve(
     env: Env,
-    options: NetOptions,
+    group: TaskGroup,
+    options: Arc<NetOptions>,
     handler: Arc<dyn Handler>,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    if let Err(err) = run(&env, &options, handler.as_ref(), stream, peer).await {
+    if let Err(err) = run(&env, group, options, handler, stream, peer).await {
         debug!(%peer, %err, "server connection closed");
     }
 }
 
 async fn run(
     env: &Env,
-    options: &NetOptions,
-    handler: &dyn Handler,
+    group: TaskGroup,
+    options: Arc<NetOptions>,
+    handler: Arc<dyn Handler>,
     mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Result<(), ConnectionError> {
@@ -63,67 +65,57 @@ async fn run(
         Ok(Err(err)) => return Err(err.into()),
         Ok(Ok(_)) => {}
     }
-    if first[0] != PLAIN_RPC {
-        return Err(ConnectionError::Protocol(first[0]));
-    }
-    let mut inbox = BytesMut::new();
-    let mut reply = Vec::new();
-    loop {
-        let Some(header_len) = next_value(&mut stream, &mut inbox, 0, HEADER_MAX).await? else {
-            return Ok(());
-        };
-        let Some(body_len) =
-            next_value(&mut stream, &mut inbox, header_len, options.message_max).await?
-        else {
-            return Ok(());
-        };
-        let header = RequestHeader::decode(&inbox[..header_len])?;
-        let result = handler
-            .call(
-                peer,
-                &header.method,
-                &inbox[header_len..header_len + body_len],
-            )
-            .await;
-        reply.clear();
-        // The original ends the stream after every failed call, and callers expect that.
-        let failed = result.is_err();
-        match result {
-            Ok(body) => {
-                write_response_header(&mut reply, header.seq, &header.method, "");
-                reply.extend_from_slice(&body);
-            }
-            Err(text) => {
-                write_response_header(&mut reply, header.seq, &header.method, &text);
-                // The body of an error is an empty map, which the caller reads and drops.
-                reply.push(0x80);
-            }
+    let budget = Arc::new(Budget::new(options.buffered_max));
+    match first[0] {
+        PLAIN_RPC => {
+            calls::serve(env, &options, &*handler, &mut stream, peer, budget).await?;
+            Ok(stream.shutdown().await?)
         }
-        stream.write_all(&reply).await?;
-        if failed {
-            return Ok(());
+        MULTIPLEXED_RPC => {
+            stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
+            let (_session, driver) = yamux::session(
+                env,
+                stream,
+                Role::Acceptor,
+                Arc::clone(&budget),
+                options.streams_max,
+            );
+            let serve_stream = |stream: yamux::Stream| {
+                group.spawn(
+                    "rpc-stream",
+                    serve_stream(
+                        env.clone(),
+                        Arc::clone(&options),
+                        Arc::clone(&handler),
+                        stream,
+                        peer,
+                        Arc::clone(&budget),
+                    ),
+                );
+            };
+            Ok(driver.run(serve_stream).await?)
         }
-        inbox.advance(header_len + body_len);
+        other => Err(ConnectionError::Protocol(other)),
     }
 }
 
-/// Reads until a complete value stands at `from`; its length, or `None` if the peer closed between calls.
-async fn next_value(
-    stream: &mut TcpStream,
-    inbox: &mut BytesMut,
-    from: usize,
-    size_max: usize,
-) -> Result<Option<usize>, ConnectionError> {
-    loop {
-        if let Some(len) = msgpack::value_len(&inbox[from..])? {
-            return Ok(Some(len));
-        }
-        if inbox.len() - from > size_max {
-            return Err(ConnectionError::TooLarge(size_max));
-        }
-        inbox.reserve(4096);
-        if stream.read_buf(inbox).await? == 0 {
-            return Ok(None);
-        }
+/// Serves a stream. It ends with its connection, and the connection with the group.
+async fn serve_stream(
+    env: Env,
+    options: Arc<NetOptions>,
+    handler: Arc<dyn Handler>,
+    mut stream: yamux::Stream,
+    peer: SocketAddr,
+    budget: Arc<Budget>,
+) {
+    match calls::serve(&env, &options, &*handler, &mut stream, peer, budget).await {
+        // All replies are out, or nobody wants one.
+        Ok(()) => stream.set_clean(true),
+        Err(err) => debug!(%peer, %err, "stream of a server connection closed"),
     }
 }
+
+/// When the system begins to probe a silent peer, and how often.
+pub(crate) const KEEPALIVE_IDLE: std::time::Duration = std::time::Duration::from_secs(15);
+/// See [`KEEPALIVE_IDLE`].
+pub(crate) const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);

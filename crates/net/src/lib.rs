@@ -1,14 +1,22 @@
-//! The server port: who may connect, what the first byte selects, and the calls on a connection.
+//! The server RPC on the network: the server port, and the pool of connections to other servers' ports.
 //!
-//! In: TCP connections. Out: calls to one [`Handler`], in the order of each connection. Plain MessagePack RPC (first
-//! byte 0x00) is served; multiplexing, TLS and the peer protocol of other servers are refused by closing, as an
-//! unknown byte is (rpc.md section 1.1).
+//! Server port ([`serve`]): who may connect, what the first byte selects, and the calls on a connection. In: TCP
+//! connections. Out: calls to one [`Handler`], in the order of each stream. Plain MessagePack RPC (first byte 0x00) and
+//! yamux with MessagePack RPC on every stream (0x04) are served; TLS and the peer protocol of other servers are refused by
+//! closing, as an unknown byte is (rpc.md section 1.1).
 //!
-//! Bounds: connections per address, time until the first byte, bytes of one message, and one call at a time per
-//! connection. A peer cannot make this process hold more than one message per connection.
+//! Pool ([`Pool`]): calls to addresses over one multiplexed connection each.
+//!
+//! Bounds: connections per address, time until the first byte, streams per connection, bytes and time of one message,
+//! one call at a time per stream, and bytes received but not yet used per connection.
 
+mod budget;
+mod calls;
 mod connection;
 mod limits;
+mod message;
+mod pool;
+mod yamux;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,6 +29,7 @@ use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{Env, TaskGroup};
 
 use limits::PerAddress;
+pub use pool::{CallError, Lost, NotSent, Pool, PoolOptions};
 
 /// What the server port needs to know.
 #[derive(Debug, Clone)]
@@ -33,10 +42,65 @@ pub struct NetOptions {
     pub conns_per_addr_max: usize,
     /// Largest message accepted, in bytes.
     pub message_max: usize,
+    /// Time for all of a message once it has begun, and for a peer to take any part of a reply. Default 30 s.
+    pub message_timeout: Duration,
+    /// Streams of one connection; more are refused one by one. Default 65536: callers use one per call in flight.
+    pub streams_max: usize,
+    /// Bytes of one connection received but not yet used; reading waits beyond it. Default 32 MiB.
+    pub buffered_max: usize,
 }
 
-/// A call's reply: the body, or the text of an error.
-pub type CallResult = Result<Vec<u8>, String>;
+impl NetOptions {
+    /// Defaults for a server port at `addr`.
+    pub fn new(addr: SocketAddr) -> NetOptions {
+        NetOptions {
+            addr,
+            handshake_timeout: Duration::from_secs(5),
+            conns_per_addr_max: 100,
+            message_max: 4 << 20,
+            message_timeout: Duration::from_secs(30),
+            streams_max: 1 << 16,
+            buffered_max: 32 << 20,
+        }
+    }
+}
+
+/// A call's reply: the body, or why there is none.
+pub type CallResult = Result<Vec<u8>, CallFailure>;
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallFailure {
+    /// What the caller is told.
+    pub text: String,
+    /// The stream ends after the reply: so it is after unknown methods and requests that cannot be decoded.
+    pub ends: bool,
+}
+
+impl CallFailure {
+    /// A call that was understood and failed.
+    pub fn failed(text: impl Into<String>) -> CallFailure {
+        CallFailure {
+            text: text.into(),
+            ends: false,
+        }
+    }
+
+    /// A call that was not understood.
+    pub fn refused(text: impl Into<String>) -> CallFailure {
+        CallFailure {
+            text: text.into(),
+            ends: true,
+        }
+    }
+}
+
+impl From<String> for CallFailure {
+    /// As [`CallFailure::failed`].
+    fn from(text: String) -> CallFailure {
+        CallFailure::failed(text)
+    }
+}
 
 /// Serves calls.
 pub trait Handler: Send + Sync + 'static {
@@ -62,6 +126,7 @@ pub fn serve(
     let listener = TcpListener::bind(env, options.addr, BindOptions::default())?;
     let addr = listener.local_addr()?;
     let (env, connections) = (env.clone(), group.clone());
+    let options = Arc::new(options);
     group.spawn("rpc-accept", async move {
         let per_addr = PerAddress::new(options.conns_per_addr_max);
         loop {
@@ -78,7 +143,8 @@ pub fn serve(
                     };
                     let served = connection::serve(
                         env.clone(),
-                        options.clone(),
+                        connections.clone(),
+                        Arc::clone(&options),
                         Arc::clone(&handler),
                         stream,
                         peer,

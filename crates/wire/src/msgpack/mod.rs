@@ -21,7 +21,7 @@ mod time;
 pub use any::{Any, AnyMap};
 pub use de::{DEPTH_MAX, Deserializer, from_slice, from_slice_prefix};
 pub use error::Error;
-pub use scan::value_len;
+pub use scan::{Scan, value_len};
 pub use ser::{Serializer, to_vec, to_writer};
 pub use text::{Bytes, Map, Str};
 pub use time::{Dur, Time};

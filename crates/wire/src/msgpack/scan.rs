@@ -1,4 +1,4 @@
-//! Reads heads: the one place that knows the markers. [`value_len`] measures whole values without
+//! Reads heads: the one place that knows the markers. [`Scan`] measures whole values without
 //! recursion, so any nesting is fine.
 
 use super::Error;
@@ -38,12 +38,25 @@ impl Head<'_> {
 }
 
 /// Takes a head off `rest`. Lengths of arrays and maps are checked against the bytes that follow.
+#[inline]
 pub(super) fn head<'a>(rest: &mut &'a [u8]) -> Result<Head<'a>, Error> {
+    let head = unchecked_head(rest)?;
+    // Every element takes a byte at least, so a count beyond the bytes at hand is a lie.
+    match head {
+        Head::Array(len) if len > rest.len() => Err(Error::End),
+        Head::Map(len) if len > rest.len() / 2 => Err(Error::End),
+        _ => Ok(head),
+    }
+}
+
+/// As [`head`], for bytes of which more may follow: lengths of arrays and maps are as claimed. When the head is not all
+/// there, [`Error::End`] leaves `rest` anywhere.
+pub(super) fn unchecked_head<'a>(rest: &mut &'a [u8]) -> Result<Head<'a>, Error> {
     let marker = take::<1>(rest)?[0];
     Ok(match marker {
         0x00..=0x7f => Head::Int(i64::from(marker)),
-        0x80..=0x8f => Head::Map(counted(rest, u32::from(marker & 0x0f), 2)?),
-        0x90..=0x9f => Head::Array(counted(rest, u32::from(marker & 0x0f), 1)?),
+        0x80..=0x8f => Head::Map(usize::from(marker & 0x0f)),
+        0x90..=0x9f => Head::Array(usize::from(marker & 0x0f)),
         0xa0..=0xbf => Head::Str(slice(rest, u32::from(marker & 0x1f))?),
         0xc0 => Head::Nil,
         0xc1 => return Err(Error::Reserved),
@@ -77,11 +90,11 @@ pub(super) fn head<'a>(rest: &mut &'a [u8]) -> Result<Head<'a>, Error> {
         0xdb => Head::Str(sized(rest, 4)?),
         0xdc | 0xdd => {
             let len = size(rest, if marker == 0xdc { 2 } else { 4 })?;
-            Head::Array(counted(rest, len, 1)?)
+            Head::Array(len as usize)
         }
         0xde | 0xdf => {
             let len = size(rest, if marker == 0xde { 2 } else { 4 })?;
-            Head::Map(counted(rest, len, 2)?)
+            Head::Map(len as usize)
         }
         0xe0..=0xff => Head::Int(i64::from(marker as i8)),
     })
@@ -112,30 +125,86 @@ fn sized<'a>(rest: &mut &'a [u8], width: u32) -> Result<&'a [u8], Error> {
     slice(rest, len)
 }
 
-/// Every element takes a byte at least, so a count beyond the bytes at hand is a lie.
-fn counted(rest: &[u8], len: u32, bytes_each: u64) -> Result<usize, Error> {
-    if u64::from(len) * bytes_each > rest.len() as u64 {
-        return Err(Error::End);
-    }
-    Ok(len as usize)
-}
-
 /// The size of the value at the start of `bytes`; `None` when it goes on past their end.
 pub fn value_len(bytes: &[u8]) -> Result<Option<usize>, Error> {
-    let mut rest = bytes;
-    let mut pending: u64 = 1;
-    while pending > 0 {
-        match head(&mut rest) {
-            Ok(Head::Array(len)) => pending += len as u64,
-            Ok(Head::Map(len)) => pending += 2 * len as u64,
-            Ok(_) => {}
-            Err(Error::End) => return Ok(None),
-            Err(e) => return Err(e),
-        }
-        pending -= 1;
-        if pending > rest.len() as u64 {
-            return Ok(None);
-        }
+    Scan::default().advance(bytes)
+}
+
+/// Measures one value that arrives in pieces: each call goes on where the last one stopped, so that the cost of a
+/// value is linear in its size however it is cut.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Bytes of complete heads.
+    at: usize,
+    /// Values that are still to come.
+    pending: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Scan {
+        Scan { at: 0, pending: 1 }
     }
-    Ok(Some(bytes.len() - rest.len()))
+}
+
+impl Scan {
+    /// Scans on. `bytes` begins where the value begins, every time, and has only grown since the last call. The size of
+    /// the value once it is complete.
+    ///
+    /// # Errors
+    /// The bytes are no value; more of them will not help.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, Error> {
+        let mut rest = bytes.get(self.at..).ok_or(Error::End)?;
+        while self.pending > 0 {
+            let inside = match unchecked_head(&mut rest) {
+                Ok(Head::Array(len)) => len as u64,
+                Ok(Head::Map(len)) => 2 * len as u64,
+                Ok(_) => 0,
+                Err(Error::End) => return Ok(None),
+                Err(e) => return Err(e),
+            };
+            self.pending += inside;
+            self.pending -= 1;
+            self.at = bytes.len() - rest.len();
+            if self.pending > rest.len() as u64 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.at))
+    }
+
+    /// The value has at least this many bytes.
+    pub fn least(&self) -> usize {
+        self.at
+            .saturating_add(usize::try_from(self.pending).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_in_pieces_has_the_size_of_the_whole() {
+        // {"a": [1, "xyz", {}], "b": 300}, then something else
+        let bytes = [
+            0x82, 0xa1, b'a', 0x93, 1, 0xa3, b'x', b'y', b'z', 0x80, 0xa1, b'b', 0xcd, 1, 44, 0x05,
+        ];
+        assert_eq!(value_len(&bytes), Ok(Some(15)));
+        for step in 1..bytes.len() {
+            let mut scan = Scan::default();
+            let mut end = 0;
+            let found = loop {
+                end = (end + step).min(bytes.len());
+                if let Some(len) = scan.advance(&bytes[..end]).unwrap() {
+                    break len;
+                }
+                assert!(end < 15, "complete at 15 in steps of {step}");
+                assert!(scan.least() <= 15);
+            };
+            assert_eq!(found, 15, "in steps of {step}");
+        }
+        let mut scan = Scan::default();
+        assert_eq!(scan.advance(&[0x91]), Ok(None));
+        assert_eq!(scan.advance(&[0x91, 0xc1]), Err(Error::Reserved));
+    }
 }

@@ -27,6 +27,37 @@ impl<'a> RequestHeader<'a> {
     }
 }
 
+/// The header of a response.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct ResponseHeader<'a> {
+    /// Empty on success.
+    #[serde(rename = "Error")]
+    pub error: Str<'a>,
+    /// That of the request.
+    #[serde(rename = "Seq")]
+    pub seq: u64,
+}
+
+impl<'a> ResponseHeader<'a> {
+    /// Decodes a header that is complete. Unknown keys are skipped.
+    ///
+    /// # Errors
+    /// Not a map, or a key of the wrong type. The connection is of no more use.
+    pub fn decode(bytes: &'a [u8]) -> Result<ResponseHeader<'a>, msgpack::Error> {
+        msgpack::from_slice(bytes)
+    }
+}
+
+/// Appends a request header.
+pub fn write_request_header(out: &mut Vec<u8>, seq: u64, method: &str) {
+    put_map(out, 2);
+    put_str(out, "Seq");
+    put_uint(out, seq);
+    put_str(out, "ServiceMethod");
+    put_str(out, method);
+}
+
 /// Appends a response header; `error` is empty on success.
 pub fn write_response_header(out: &mut Vec<u8>, seq: u64, method: &str, error: &str) {
     put_map(out, 3);

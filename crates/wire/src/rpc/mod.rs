@@ -6,4 +6,4 @@
 pub mod bodies;
 mod header;
 
-pub use header::{RequestHeader, write_response_header};
+pub use header::{RequestHeader, ResponseHeader, write_request_header, write_response_header};
