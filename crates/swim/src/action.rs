@@ -96,12 +96,12 @@ pub enum Warning {
     DatagramsBlocked(Text),
     /// A probe failed; the node is suspected from now on.
     Suspected(Text),
-    /// A node that we are asked about suspects or buries us; we say otherwise.
+    /// A node suspects or buries us, or tells something else about us than we do; we say otherwise.
     Refuted {
-        /// Who accused us.
+        /// Who accused us. Our own name, if it is about what we say of ourselves.
         from: Text,
     },
-    /// A statement was ignored.
+    /// A statement or request was ignored. One input gives a bounded number of these.
     Refused {
         /// Whose.
         node: Text,

@@ -5,9 +5,22 @@
 //! seed it was given, so that thousands of nodes run as events of one queue.
 
 mod action;
+mod awareness;
+mod decide;
+mod gossip;
+mod index;
+mod merge;
 mod message;
 mod options;
+mod outbox;
+mod probe;
+mod queue;
+mod random;
+mod relay;
+mod suspicion;
 mod swim;
+mod table;
+mod tick;
 
 pub use action::{Action, Notice, Packet, Ticket, Warning};
 pub use message::{

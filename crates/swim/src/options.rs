@@ -132,4 +132,13 @@ pub struct Options {
     pub encode: fn(&Message, &mut Vec<u8>),
     /// Seed of all random choices.
     pub seed: u64,
+    /// Entries of the node table, in any state, beyond which unknown names are refused: a bound on what a flood of invented
+    /// names can cost. Nodes already known are not affected. At most 2^24 - 1 whatever is given here.
+    pub nodes_max: usize,
+}
+
+impl Options {
+    /// A good [`Options::nodes_max`]: several times the largest pools there are; full of the largest records it takes
+    /// some 50 MB.
+    pub const NODES_MAX: usize = 65_536;
 }
