@@ -1,18 +1,69 @@
-//! Calls that arrive on the server port, as calls on the handle.
+//! Calls that arrive on the server port, as calls on the handle (rpc.md sections 2, 5 and 7).
 //!
-//! Served so far: what tools use to seed a catalog directly. Client agents and other servers come with gossip.
+//! In: a method and a body. Out: the body of the reply, or the text of an error in the words of the original, which
+//! callers match. Waiting for a leader, guarantees and blocking happen behind the handle.
+//!
+//! A request for a datacenter that is not ours fails; an empty one is none, except where the original does not look.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use tribune_net::CallResult;
-use tribune_types::caller::{Caller, Token};
+use tribune_net::{CallFailure, CallResult};
+use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
-use tribune_types::text::text;
-use tribune_wire::rpc::bodies;
+use tribune_types::query::{Query, ReadOptions};
+use tribune_types::text::Text;
+use tribune_types::write::Write;
+use tribune_wire::rpc::{self, Call, Envelope, ReplyForm, decode_call};
 
 use crate::Handle;
+
+/// Groups of methods that servers have. Some methods of them are not built here.
+const GROUPS: [&str; 16] = [
+    "ACL",
+    "Catalog",
+    "ConfigEntry",
+    "ConnectCA",
+    "Coordinate",
+    "DiscoveryChain",
+    "FederationState",
+    "Health",
+    "Intention",
+    "Internal",
+    "KVS",
+    "Operator",
+    "PreparedQuery",
+    "Session",
+    "Status",
+    "Txn",
+];
+
+/// Why a call fails.
+#[derive(Debug)]
+enum Failure {
+    /// Served, but refused or failed.
+    Failed(String),
+    /// Not understood; the stream ends, as callers expect.
+    NotUnderstood(String),
+}
+
+impl From<RpcError> for Failure {
+    fn from(err: RpcError) -> Failure {
+        Failure::Failed(err.to_string())
+    }
+}
+
+impl From<rpc::Error> for Failure {
+    fn from(err: rpc::Error) -> Failure {
+        match err {
+            rpc::Error::Decode(_) => Failure::NotUnderstood(err.to_string()),
+            rpc::Error::Record(_) | rpc::Error::Refused(_) | rpc::Error::Mismatch(_) => {
+                Failure::Failed(err.to_string())
+            }
+        }
+    }
+}
 
 /// Serves the calls of one agent.
 pub(crate) struct RpcServer {
@@ -24,48 +75,120 @@ impl RpcServer {
         RpcServer { handle }
     }
 
-    async fn serve(&self, peer: SocketAddr, method: &str, body: &[u8]) -> CallResult {
+    async fn serve(&self, peer: SocketAddr, method: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+        let Some(call) = decode_call(method, body)? else {
+            return Err(Failure::NotUnderstood(unknown(method)));
+        };
         let mut reply = Vec::new();
-        match method {
-            "Status.Ping" => reply.push(0x80),
-            "Status.Leader" => {
-                let leader = self
-                    .handle
-                    .status_leader(None)
-                    .await
-                    .map_err(|err| err.to_string())?;
-                bodies::string_reply(&leader, &mut reply);
+        match call {
+            Call::Ping => reply.extend_from_slice(rpc::EMPTY),
+            Call::Leader(envelope) => {
+                let leader = self.handle.status_leader(named(&envelope)).await?;
+                rpc::encode_text(&leader, &mut reply);
             }
-            "Status.Peers" => {
-                let peers = self
-                    .handle
-                    .status_peers(None)
-                    .await
-                    .map_err(|err| err.to_string())?;
-                bodies::strings_reply(&peers, &mut reply);
+            Call::Peers(envelope) => {
+                let peers = self.handle.status_peers(named(&envelope)).await?;
+                rpc::encode_texts(&peers, &mut reply);
             }
-            _ => {
-                let call = bodies::write_call(method, body).map_err(|err| err.to_string())?;
-                let Some(call) = call else {
-                    return Err(tribune_net::CallFailure::refused(format!(
-                        "rpc: can't find method {method}"
-                    )));
-                };
-                if call.datacenter.is_empty() {
-                    return Err(RpcError::NoPath.to_string().into());
-                }
-                let caller = Caller {
-                    token: Token::new(text(&call.token)),
-                    addr: Some(peer.ip()),
-                };
-                let written = self
-                    .handle
-                    .write(&caller, Some(&call.datacenter), call.write)
-                    .await;
-                bodies::write_reply(&written.map_err(|err| err.to_string())?, &mut reply);
+            Call::RaftStats => {
+                let server = self.handle.inner.cluster.server();
+                let server = server.ok_or(RpcError::NoServers)?;
+                rpc::encode_server_stats(&server.stats(), &mut reply);
             }
+            Call::ServerHealth(envelope) => {
+                let dc = datacenter(&envelope)?;
+                let caller = caller(&envelope, peer);
+                let health = self.handle.operator_health(&caller, Some(&dc)).await?;
+                rpc::encode_server_health_reply(&health, &mut reply);
+            }
+            Call::Query {
+                envelope,
+                query,
+                options,
+            } => {
+                self.read(peer, method, envelope, query, options, &mut reply)
+                    .await?
+            }
+            Call::Write { envelope, write } => {
+                self.write(peer, &envelope, write, &mut reply).await?;
+            }
+            Call::EventFire(fire) => {
+                let event = rpc::unpack_event(&fire.payload)?;
+                let write = Write::EventFire(Box::new(event));
+                self.write(peer, &fire.envelope, write, &mut reply).await?;
+            }
+            Call::Keyring(_) => return Err(Failure::NotUnderstood(unknown(method))),
         }
         Ok(reply)
+    }
+
+    async fn read(
+        &self,
+        peer: SocketAddr,
+        method: &str,
+        envelope: Envelope,
+        query: Query,
+        options: ReadOptions,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let options = ReadOptions {
+            datacenter: match query {
+                // Every server knows these; nobody is asked.
+                Query::Datacenters | Query::DatacenterMaps => None,
+                _ => Some(datacenter(&envelope)?),
+            },
+            // Agents judge the age of an answer, servers only tell it.
+            max_stale: None,
+            ..options
+        };
+        let caller = caller(&envelope, peer);
+        let answer = self.handle.read(&caller, query.clone(), &options).await?;
+        rpc::encode_reply(method, &query, answer.reply(), &answer.meta, reply)?;
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        peer: SocketAddr,
+        envelope: &Envelope,
+        write: Write,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let dc = datacenter(envelope)?;
+        let form = ReplyForm::of(&write);
+        let caller = caller(envelope, peer);
+        let written = self.handle.write(&caller, Some(&dc), write).await?;
+        rpc::encode_write_reply(form, &written, reply);
+        Ok(())
+    }
+}
+
+fn caller(envelope: &Envelope, peer: SocketAddr) -> Caller {
+    Caller {
+        token: envelope.token.clone(),
+        addr: Some(peer.ip()),
+    }
+}
+
+/// The datacenter a request is for.
+fn datacenter(envelope: &Envelope) -> Result<Text, RpcError> {
+    if envelope.datacenter.is_empty() {
+        return Err(RpcError::NoPath);
+    }
+    Ok(envelope.datacenter.clone())
+}
+
+/// The datacenter of requests that mean ours if they name none.
+fn named(envelope: &Envelope) -> Option<&str> {
+    (!envelope.datacenter.is_empty()).then_some(&*envelope.datacenter)
+}
+
+/// What the original says about methods it does not have. Agents match the beginning.
+fn unknown(method: &str) -> String {
+    match method.rsplit_once('.') {
+        None => format!("rpc: service/method request ill-formed: {method}"),
+        Some((group, _)) if GROUPS.contains(&group) => format!("rpc: can't find method {method}"),
+        Some(_) => format!("rpc: can't find service {method}"),
     }
 }
 
@@ -76,6 +199,12 @@ impl tribune_net::Handler for RpcServer {
         method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
-        Box::pin(self.serve(peer, method, body))
+        Box::pin(async move {
+            let served = self.serve(peer, method, body).await;
+            served.map_err(|failure| match failure {
+                Failure::Failed(text) => CallFailure::failed(text),
+                Failure::NotUnderstood(text) => CallFailure::refused(text),
+            })
+        })
     }
 }

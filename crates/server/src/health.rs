@@ -6,6 +6,7 @@ use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
 use tribune_types::id::Term;
 use tribune_types::member::MemberStatus;
+use tribune_types::raft::ServerStats;
 use tribune_types::text::text;
 
 use crate::Server;
@@ -25,6 +26,16 @@ pub(crate) async fn run(server: Server) {
 }
 
 impl Server {
+    /// How far the log of this server is.
+    pub fn stats(&self) -> ServerStats {
+        let metrics = self.raft().metrics();
+        ServerStats {
+            last_contact: metrics.last_contact,
+            last_term: Term(metrics.last_log_term.0),
+            last_index: metrics.last_log_index.0,
+        }
+    }
+
     /// Health of the peer set as the leader sees it.
     ///
     /// # Errors

@@ -193,7 +193,10 @@ impl Change<'_> {
         self.touch_instance(&service);
         self.touch(WatchKey::Services);
         self.touch(WatchKey::Node(node.clone()));
-        if old.is_some_and(|old| old.name != service.name || old.tags != service.tags) {
+        let same_tags = |old: &Service| {
+            old.tags == service.tags && old.given_empty.tags == service.given_empty.tags
+        };
+        if old.is_some_and(|old| old.name != service.name || !same_tags(&old)) {
             self.rename_checks(&place, &service);
         }
         Ok(())
@@ -210,6 +213,7 @@ impl Change<'_> {
             let renamed = Check {
                 service_name: service.name.clone(),
                 service_tags: service.tags.clone(),
+                tags_given_empty: service.given_empty.tags,
                 modify: self.index,
                 ..Check::clone(&check)
             };
@@ -227,6 +231,7 @@ impl Change<'_> {
         if check.service_id.is_empty() {
             check.service_name = Text::default();
             check.service_tags = Vec::new();
+            check.tags_given_empty = false;
         } else {
             let service = self
                 .tables
@@ -235,6 +240,7 @@ impl Change<'_> {
             let service = service.ok_or(StateError::MissingService)?;
             check.service_name = service.name.clone();
             check.service_tags = service.tags.clone();
+            check.tags_given_empty = service.given_empty.tags;
         }
         let old = self.tables.checks.get(&place).cloned();
         check.create = old.as_ref().map_or(self.index, |old| old.create);

@@ -149,6 +149,7 @@ fn restore_registration<E: std::error::Error + 'static>(
             };
             check.service_name = service.name.clone();
             check.service_tags = service.tags.clone();
+            check.tags_given_empty = service.given_empty.tags;
         }
         change.interner.share_check(&mut check);
         let place: Place = (name.clone(), change.interner.folded(&check.id));

@@ -95,6 +95,18 @@ pub struct ServiceAddress {
     pub port: i64,
 }
 
+/// Which empty collections of an instance were given as empty ones instead of being left out.
+///
+/// The API shows both alike, but agents compare what they read back with what they sent and take the two for different
+/// (rpc.md, section 11): an answer to them has to say which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct GivenEmpty {
+    /// The tags.
+    pub tags: bool,
+    /// The tagged addresses.
+    pub tagged_addresses: bool,
+}
+
 /// A service instance on a node.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Service {
@@ -124,6 +136,8 @@ pub struct Service {
     pub connect_native: bool,
     /// Made by the agent from a `sidecar_service` block.
     pub locally_registered_as_sidecar: bool,
+    /// Collections given as empty ones.
+    pub given_empty: GivenEmpty,
     /// When it was created.
     pub create: Index,
     /// When it last changed.
@@ -197,6 +211,8 @@ pub struct Check {
     pub service_name: Text,
     /// Tags of that instance.
     pub service_tags: Vec<Text>,
+    /// These tags were given as an empty list; see [`GivenEmpty`].
+    pub tags_given_empty: bool,
     /// `script`, `http`, `tcp`, `ttl`, `grpc`, `docker`, `alias`, `maintenance` or empty.
     pub check_type: Text,
     /// How it is run, if registered through the catalog with a definition.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::autopilot::AutopilotConfig;
-use crate::catalog::{Check, Node, Service, Status};
+use crate::catalog::{Check, Node, Service, ServiceKind, Status};
 use crate::coordinate::{CoordinateEntry, DatacenterMap};
 use crate::id::{Index, SessionId};
 use crate::kv::{Key, KvEntry};
@@ -57,6 +57,13 @@ pub enum Query {
     },
     /// Instances of a service, without checks.
     ServiceNodes(ServiceQuery),
+    /// Instances that have an address of their own, or a tagged one, of exactly this text. Answer: `ServiceNodes`.
+    ServicesAt {
+        /// The address.
+        address: Text,
+        /// Filter, metadata, sorting.
+        options: ListOptions,
+    },
     /// A node with its services, by name, ID or unique ID prefix.
     NodeServices {
         /// Name, ID or ID prefix.
@@ -117,6 +124,8 @@ pub enum Query {
     },
     /// All instances with node and checks, for the UI's service summary.
     ServiceDump {
+        /// Only instances of this kind.
+        kind: Option<ServiceKind>,
         /// Filter expression; empty for none.
         filter: Text,
     },
@@ -231,7 +240,7 @@ pub enum Reply {
     Nodes(Vec<Arc<Node>>),
     /// `Services`: name and sorted tags, by name.
     Services(Vec<(Text, Vec<Text>)>),
-    /// `ServiceNodes`.
+    /// `ServiceNodes` and `ServicesAt`.
     ServiceNodes(Vec<(Arc<Node>, Arc<Service>)>),
     /// `NodeServices`; `None` for an unknown node. Services in ID order.
     NodeServices(Option<(Arc<Node>, Vec<Arc<Service>>)>),

@@ -1,6 +1,8 @@
 //! The peer set as operators see it.
 
-use crate::id::{Index, NodeId};
+use std::time::Duration;
+
+use crate::id::{Index, NodeId, Term};
 use crate::text::Text;
 
 /// One server of the peer set.
@@ -27,4 +29,15 @@ pub struct RaftConfiguration {
     pub servers: Vec<RaftServer>,
     /// Log index of the membership.
     pub index: Index,
+}
+
+/// How far the log of one server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerStats {
+    /// Time since it heard the leader; zero on the leader, `None` if never.
+    pub last_contact: Option<Duration>,
+    /// Term of its last log entry.
+    pub last_term: Term,
+    /// Index of its last log entry.
+    pub last_index: u64,
 }

@@ -175,6 +175,10 @@ fn service() -> impl Strategy<Value = Service> {
                 modify,
             )| {
                 let addresses: std::collections::BTreeMap<_, _> = addresses.into_iter().collect();
+                let given_empty = GivenEmpty {
+                    tags: tags.is_empty() && flags[0],
+                    tagged_addresses: addresses.is_empty() && flags[1],
+                };
                 Service {
                     kind,
                     id,
@@ -193,6 +197,7 @@ fn service() -> impl Strategy<Value = Service> {
                     proxy: proxy.filter(|p| *p != ProxyConfig::default()).map(Box::new),
                     connect_native: flags[1],
                     locally_registered_as_sidecar: flags[2],
+                    given_empty,
                     create,
                     modify,
                 }
@@ -256,6 +261,7 @@ fn check() -> impl Strategy<Value = Check> {
             output: b.clone(),
             service_id: c,
             service_name: a,
+            tags_given_empty: tags.is_empty() && create.0 % 2 == 0,
             service_tags: tags,
             check_type: b,
             definition: detail

@@ -3,8 +3,7 @@
 #![allow(missing_docs, reason = "a program")]
 
 use tribune_wire::msgpack::value_len;
-use tribune_wire::rpc::RequestHeader;
-use tribune_wire::rpc::bodies::write_call;
+use tribune_wire::rpc::{Call, RequestHeader, decode_call};
 
 tribune_fuzz::target! { memory: 16, seeds: seeds, run: run }
 
@@ -16,25 +15,33 @@ fn run(bytes: &[u8]) {
     let Ok(header) = RequestHeader::decode(header) else {
         return;
     };
-    match write_call(&header.method, body) {
-        Ok(None) => {}
-        Ok(Some(call)) => assert!(call.token.len() + call.datacenter.len() <= 3 * body.len()),
+    match decode_call(&header.method, body) {
+        Ok(Some(Call::Query { envelope, .. } | Call::Write { envelope, .. })) => {
+            let size = envelope.token.secret().len() + envelope.datacenter.len();
+            assert!(size <= 3 * body.len());
+        }
+        Ok(_) => {}
         Err(error) => drop(error.to_string()),
     }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
     let served = [
-        "Catalog.Register",
-        "Catalog.Deregister",
-        "Coordinate.Update",
-        "KVS.Apply",
+        "Catalog.",
+        "Coordinate.",
+        "Health.",
+        "Internal.",
+        "KVS.",
+        "Operator.",
+        "Session.",
+        "Status.",
+        "Txn.",
     ];
     tribune_fuzz::rpc_messages()
         .into_iter()
         .filter(|(header, _)| {
             let header = String::from_utf8_lossy(header);
-            served.iter().any(|method| header.ends_with(method))
+            served.iter().any(|group| header.contains(group))
         })
         .map(|(header, body)| [header, body].concat())
         .filter(|call| call.len() < 4096)

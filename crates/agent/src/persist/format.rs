@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use tribune_local::{RestoredCheck, RestoredState, Source};
-use tribune_types::catalog::{Check, Service, ServiceAddress, ServiceKind, Status, Weights};
+use tribune_types::catalog::{Check, GivenEmpty, Service, ServiceAddress, ServiceKind, Status, Weights};
 use tribune_types::definition::CheckType;
 use tribune_types::duration::parse_go;
 use tribune_types::id::Index;
@@ -497,6 +497,7 @@ fn service_of(j: ServiceJson) -> Result<Service, FormatError> {
         proxy: (proxy != ProxyConfig::default()).then(|| Box::new(proxy)),
         connect_native: j.connect.native,
         locally_registered_as_sidecar: false,
+        given_empty: GivenEmpty::default(),
         create: Index(0),
         modify: Index(0),
     })

@@ -52,6 +52,7 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 pub(crate) fn services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let options = req.read_options(cx)?;
     let query = Query::ServiceDump {
+        kind: None,
         filter: text(&req.params.text("filter")),
     };
     ReadPlan::new(

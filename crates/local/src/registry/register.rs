@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tribune_types::catalog::{Check, Service, ServiceAddress, Status};
+use tribune_types::catalog::{Check, GivenEmpty, Service, ServiceAddress, Status};
 use tribune_types::definition::{CheckDefinition, CheckType, ServiceDefinition};
 use tribune_types::id::Index;
 use tribune_types::proxy::ProxyConfig;
@@ -681,6 +681,7 @@ fn service_of(definition: &ServiceDefinition, id: &Text) -> Service {
         proxy,
         connect_native: definition.connect_native,
         locally_registered_as_sidecar: false,
+        given_empty: GivenEmpty::default(),
         create: Index(0),
         modify: Index(0),
     }

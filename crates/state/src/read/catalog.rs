@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tribune_filter::schemas;
-use tribune_types::catalog::Service;
+use tribune_types::catalog::{Service, ServiceKind};
 use tribune_types::id::Index;
 use tribune_types::query::{ListOptions, NodeDump, Reply, ReverseMatch};
 use tribune_types::text::{Text, TextMap};
@@ -138,7 +138,12 @@ pub(super) fn node_dump(
     Ok((Reply::NodeDump(found), catalog_index(tables)))
 }
 
-pub(super) fn service_dump(tables: &Tables, expression: &str, keys: &mut WatchKeys) -> Read {
+pub(super) fn service_dump(
+    tables: &Tables,
+    kind: Option<ServiceKind>,
+    expression: &str,
+    keys: &mut WatchKeys,
+) -> Read {
     let filter = filter(expression, &schemas::CHECK_SERVICE_NODE)?;
     keys.push(WatchKey::Nodes);
     keys.push(WatchKey::Services);
@@ -146,6 +151,7 @@ pub(super) fn service_dump(tables: &Tables, expression: &str, keys: &mut WatchKe
     let found = tables
         .services
         .iter()
+        .filter(|(_, service)| kind.is_none_or(|kind| service.kind == kind))
         .filter_map(|(place, service)| tables.instance_at(place, service))
         .filter(|instance| filter.matches(*instance))
         .cloned()

@@ -31,6 +31,38 @@ pub(super) fn service_nodes(tables: &Tables, query: &ServiceQuery, keys: &mut Wa
     Ok((Reply::ServiceNodes(pairs), index))
 }
 
+/// Instances at an address, whatever their name. O(catalog).
+pub(super) fn services_at(
+    tables: &Tables,
+    address: &str,
+    options: &ListOptions,
+    keys: &mut WatchKeys,
+) -> Read {
+    let filter = filter(&options.filter, &schemas::SERVICE_NODE)?;
+    keys.push(WatchKey::Nodes);
+    keys.push(WatchKey::Services);
+    let is_there = |service: &Service| {
+        &*service.address == address
+            || service
+                .tagged_addresses
+                .iter()
+                .any(|(_, tagged)| &*tagged.address == address)
+    };
+    let mut found: Vec<_> = tables
+        .instances
+        .values()
+        .filter(|instance| {
+            is_there(&instance.service)
+                && has_meta(instance.node.meta.as_ref(), &options.node_meta)
+                && filter.matches(&ServiceNode(&instance.node, &instance.service))
+        })
+        .map(|instance| (instance.node.clone(), instance.service.clone()))
+        .collect();
+    near::sort(tables, &options.near, &mut found, |(node, _)| &node.name);
+    let index = tables.indexes.nodes.max(tables.indexes.services);
+    Ok((Reply::ServiceNodes(found), index))
+}
+
 pub(super) fn service_health(
     tables: &Tables,
     query: &ServiceQuery,

@@ -62,6 +62,9 @@ pub(crate) fn read(
         Query::Nodes(options) => catalog::nodes(tables, options, keys),
         Query::Services { node_meta } => Ok(catalog::services(tables, node_meta, keys)),
         Query::ServiceNodes(service) => health::service_nodes(tables, service, keys),
+        Query::ServicesAt { address, options } => {
+            health::services_at(tables, address, options, keys)
+        }
         Query::NodeServices { node, filter } => catalog::node_services(tables, node, filter, keys),
         Query::GatewayServices { .. } => Ok((Reply::GatewayServices, Index(0))),
         Query::NodeChecks { node, filter } => health::node_checks(tables, node, filter, keys),
@@ -82,7 +85,7 @@ pub(crate) fn read(
             keys,
         )),
         Query::NodeDump { node, filter } => catalog::node_dump(tables, node.as_ref(), filter, keys),
-        Query::ServiceDump { filter } => catalog::service_dump(tables, filter, keys),
+        Query::ServiceDump { kind, filter } => catalog::service_dump(tables, *kind, filter, keys),
         Query::AutopilotConfig => {
             keys.push(WatchKey::Autopilot);
             let config = tables.autopilot.as_deref().cloned();

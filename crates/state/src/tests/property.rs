@@ -248,9 +248,11 @@ fn queries() -> Vec<Query> {
             filter: Text::default(),
         },
         Query::ServiceDump {
+            kind: None,
             filter: Text::default(),
         },
         Query::ServiceDump {
+            kind: None,
             filter: text("Checks.Status != passing"),
         },
         Query::Coordinates {

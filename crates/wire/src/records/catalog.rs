@@ -244,8 +244,9 @@ impl<'a> From<&'a domain::Service> for NodeService<'a> {
             port: s.port,
             proxy: s.proxy.as_deref().map(Into::into).unwrap_or_default(),
             service: (&s.name).into(),
-            tagged_addresses: (!s.tagged_addresses.is_empty()).then(addresses),
-            tags: list_or_nil(&s.tags),
+            tagged_addresses: (!s.tagged_addresses.is_empty() || s.given_empty.tagged_addresses)
+                .then(addresses),
+            tags: tags_of(&s.tags, s.given_empty.tags),
             weights: s.weights.map(|w| Weights {
                 passing: w.passing,
                 warning: w.warning,
@@ -264,6 +265,10 @@ impl TryFrom<NodeService<'_>> for domain::Service {
         })?;
         Ok(domain::Service {
             kind,
+            given_empty: domain::GivenEmpty {
+                tags: is_given_empty(s.tags.as_deref()),
+                tagged_addresses: is_given_empty(s.tagged_addresses.as_ref().map(|m| &m.0[..])),
+            },
             id: s.id.into(),
             name: s.service.into(),
             tags: texts(s.tags),
@@ -316,7 +321,7 @@ impl<'a> From<&'a domain::Check> for HealthCheck<'a> {
             output: (&c.output).into(),
             service_id: (&c.service_id).into(),
             service_name: (&c.service_name).into(),
-            service_tags: list_or_nil(&c.service_tags),
+            service_tags: tags_of(&c.service_tags, c.tags_given_empty),
             status: c.status.as_str().into(),
             check_type: (&c.check_type).into(),
         }
@@ -336,6 +341,7 @@ impl From<HealthCheck<'_>> for domain::Check {
             output: c.output.into(),
             service_id: c.service_id.into(),
             service_name: c.service_name.into(),
+            tags_given_empty: is_given_empty(c.service_tags.as_deref()),
             service_tags: texts(c.service_tags),
             check_type: c.check_type.into(),
             definition: unless_default(c.definition.into()),
@@ -413,6 +419,19 @@ fn by_name<V, T>(map: Option<Map<'_, V>>, convert: impl Fn(V) -> T) -> Vec<(Text
     out.sort_by(|a, b| a.0.cmp(&b.0));
     out.dedup_by(|a, b| a.0 == b.0);
     out
+}
+
+/// Tags as they were given: nil or empty when there are none.
+fn tags_of(tags: &[Text], given_empty: bool) -> Option<Vec<Str<'_>>> {
+    if given_empty && tags.is_empty() {
+        Some(Vec::new())
+    } else {
+        list_or_nil(tags)
+    }
+}
+
+fn is_given_empty<T>(items: Option<&[T]>) -> bool {
+    items.is_some_and(<[T]>::is_empty)
 }
 
 /// Blocks that say nothing are not kept.

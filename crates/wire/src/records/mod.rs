@@ -20,7 +20,7 @@ pub use catalog::{
 };
 pub use coordinate::{Coordinate, CoordinateUpdateRequest, CoordinateVector};
 pub use kv::{
-    DirEntry, IndexEntry, KvsRequest, TombstoneRequest, kv_op, kv_op_word, put_dir_entry,
+    DirEntry, IndexEntry, KvsRequest, RawStr, TombstoneRequest, kv_op, kv_op_word, put_dir_entry,
 };
 pub use proxy::{ConnectProxyConfig, ExposeConfig, ExposePath, MeshGatewayConfig, Upstream};
 pub use session::{ServiceCheck, Session, SessionRequest};
@@ -70,7 +70,11 @@ macro_rules! mirror {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default, bound(deserialize = "'de: 'a"))]
-        #[allow(missing_docs, reason = "named after the wire; documented at the domain types")]
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            reason = "named after the wire, documented at the domain types; some are of this crate alone"
+        )]
         pub struct $name<'a> {
             $(#[serde(rename = $key)] pub $field: $ty,)*
         }
@@ -80,7 +84,11 @@ macro_rules! mirror {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
-        #[allow(missing_docs, reason = "named after the wire; documented at the domain types")]
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            reason = "named after the wire, documented at the domain types; some are of this crate alone"
+        )]
         pub struct $name {
             $(#[serde(rename = $key)] pub $field: $ty,)*
         }

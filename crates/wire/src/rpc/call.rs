@@ -1,0 +1,82 @@
+//! Calls as they arrive at a server: the method says what the body is.
+
+use tribune_types::query::{Query, ReadOptions};
+use tribune_types::write::Write;
+
+use super::common::{Common, Envelope};
+use super::event::EventFire;
+use super::keyring::{KEYRING_OPERATION, KeyringCall};
+use super::query::decode_query;
+use super::status::{LEADER, PEERS, PING, RAFT_STATS};
+use super::write::decode_write;
+use super::{Error, event, keyring, operator};
+use crate::msgpack;
+
+/// What a caller wants.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// An answer that there is somebody.
+    Ping,
+    /// The leader's address.
+    Leader(Envelope),
+    /// The addresses of all peers.
+    Peers(Envelope),
+    /// How far the log of this very server is.
+    RaftStats,
+    /// Health of the peer set.
+    ServerHealth(Envelope),
+    /// Data.
+    Query {
+        /// Where, and for whom.
+        envelope: Envelope,
+        /// Which.
+        query: Query,
+        /// How; the datacenter is in the envelope.
+        options: ReadOptions,
+    },
+    /// A change.
+    Write {
+        /// Where, and for whom.
+        envelope: Envelope,
+        /// Which.
+        write: Write,
+    },
+    /// A user event to be sent.
+    EventFire(EventFire),
+    /// Something about gossip keys.
+    Keyring(KeyringCall),
+}
+
+/// Decodes a call; `None` if the method is not known here.
+///
+/// # Errors
+/// The body does not fit the method, or says what is always refused. The text goes back to the caller.
+pub fn decode_call(method: &str, body: &[u8]) -> Result<Option<Call>, Error> {
+    match method {
+        PING => return Ok(Some(Call::Ping)),
+        RAFT_STATS => return Ok(Some(Call::RaftStats)),
+        _ => {}
+    }
+    let common: Common<'_> = msgpack::from_slice(body)?;
+    let envelope = common.envelope();
+    Ok(Some(match method {
+        LEADER => Call::Leader(envelope),
+        PEERS => Call::Peers(envelope),
+        operator::SERVER_HEALTH => Call::ServerHealth(envelope),
+        KEYRING_OPERATION => Call::Keyring(keyring::decode(envelope, body)?),
+        "Internal.EventFire" => Call::EventFire(event::decode(envelope, body)?),
+        _ => {
+            if let Some(query) = decode_query(method, body, &common)? {
+                return Ok(Some(Call::Query {
+                    envelope,
+                    query,
+                    options: common.read_options(),
+                }));
+            }
+            match decode_write(method, body)? {
+                Some(write) => Call::Write { envelope, write },
+                None => return Ok(None),
+            }
+        }
+    }))
+}

@@ -1,0 +1,85 @@
+//! `Txn.*`: operations that are applied together.
+
+use std::sync::Arc;
+
+use tribune_types::catalog::{Check, Node, Service};
+use tribune_types::id::Index;
+use tribune_types::kv::KvEntry;
+use tribune_types::query::QueryMeta;
+use tribune_types::txn::{TxnError, TxnOp, TxnOutcome, TxnResult};
+
+use super::Error;
+use super::common::put_meta;
+use super::fields::{Empty, Fields};
+use crate::msgpack;
+use crate::records::{self, TxnRequest, TxnResponse};
+
+pub(super) fn ops(body: &[u8]) -> Result<Vec<TxnOp>, Error> {
+    let request: TxnRequest<'_> = msgpack::from_slice(body)?;
+    let ops = request.ops.unwrap_or_default().into_iter();
+    Ok(ops.map(TxnOp::try_from).collect::<Result<_, _>>()?)
+}
+
+pub(super) fn put_ops<'a>(ops: &'a [TxnOp], fields: &mut Fields<'a>) {
+    fields.list("Ops", ops, Empty::Nil, |op| records::TxnOp::from(op));
+}
+
+pub(super) fn put_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
+    fields(outcome).finish(out);
+}
+
+/// Encodes the outcome of a transaction that only reads. The original gives no index with it.
+pub(super) fn put_read_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
+    let mut fields = fields(outcome);
+    let meta = QueryMeta {
+        known_leader: true,
+        ..QueryMeta::default()
+    };
+    put_meta(&mut fields, &meta);
+    fields.finish(out);
+}
+
+fn fields(outcome: &TxnOutcome) -> Fields<'_> {
+    let response = TxnResponse::from(outcome);
+    let mut fields = Fields::default();
+    fields.put("Errors", response.errors);
+    fields.put("Results", response.results);
+    fields
+}
+
+pub(super) fn outcome(body: &[u8]) -> Result<TxnOutcome, Error> {
+    let response: TxnResponse<'_> = msgpack::from_slice(body)?;
+    let errors = response.errors.unwrap_or_default().into_iter();
+    let errors = errors.map(|e| TxnError {
+        op_index: usize::try_from(e.op_index).unwrap_or_default(),
+        what: e.what.to_string(),
+    });
+    let results = response.results.unwrap_or_default().into_iter();
+    Ok(TxnOutcome {
+        results: results
+            .filter_map(|r| result(r).transpose())
+            .collect::<Result<_, _>>()?,
+        errors: errors.collect(),
+        index: Index(0),
+    })
+}
+
+/// One result; none if no field of it is set.
+fn result(r: records::TxnResult<'_>) -> Result<Option<TxnResult>, Error> {
+    if let Some(entry) = r.kv {
+        // Writes answer without the value, which looks like an empty one.
+        return Ok(Some(TxnResult::Kv {
+            entry: Arc::new(KvEntry::try_from(entry)?),
+            with_value: true,
+        }));
+    }
+    if let Some(node) = r.node {
+        return Ok(Some(TxnResult::Node(Arc::new(Node::try_from(node)?))));
+    }
+    if let Some(service) = r.service {
+        let service = Service::try_from(service)?;
+        return Ok(Some(TxnResult::Service(Arc::new(service))));
+    }
+    Ok(r.check
+        .map(|check| TxnResult::Check(Arc::new(Check::from(check)))))
+}
