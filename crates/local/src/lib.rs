@@ -4,7 +4,8 @@
 //! files to write, and the registrations to send. A driver owns tasks, files and the way to the servers and carries
 //! out what [`Registry`] asks for; nothing here sleeps, draws randomness or speaks a format.
 //!
-//! Members of gossip pools as this kind of agent sees them are in [`members`].
+//! Members of gossip pools as this kind of agent sees them are in [`members`]; the choice of a server by a client agent
+//! is in [`servers`].
 //!
 //! Rules: spec agent.md sections 1 to 3, http-api.md 3.1, config.md 10, connect.md 5; texts as Consul 1.8.7 gives them.
 
@@ -17,6 +18,7 @@ mod metadata;
 mod output;
 mod registry;
 mod schedule;
+pub mod servers;
 mod sidecar;
 mod sync;
 mod validate;
