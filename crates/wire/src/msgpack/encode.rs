@@ -62,7 +62,12 @@ pub fn put_f64(out: &mut Vec<u8>, value: f64) {
 
 /// Appends a string or bytes. Longer than 4 GiB does not exist here: frames are bounded far below.
 pub fn put_raw(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = bytes.len();
+    put_raw_head(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// Appends what precedes `len` bytes of a string.
+pub fn put_raw_head(out: &mut Vec<u8>, len: usize) {
     if len < 32 {
         out.push(0xa0 | len as u8);
     } else if let Ok(v) = u16::try_from(len) {
@@ -72,7 +77,6 @@ pub fn put_raw(out: &mut Vec<u8>, bytes: &[u8]) {
         out.push(0xdb);
         out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
     }
-    out.extend_from_slice(bytes);
 }
 
 /// Appends a string.

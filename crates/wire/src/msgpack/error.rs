@@ -31,6 +31,9 @@ pub enum Error {
     /// A sequence or map too long for the format, or of unknown length (encoding).
     #[error("msgpack: length cannot be encoded")]
     Length,
+    /// A number that does not fit where it belongs.
+    #[error("msgpack: number out of range")]
+    Range,
     /// A time is neither 15 nor 16 bytes of a known version.
     #[error("msgpack: malformed time")]
     Time,
