@@ -103,7 +103,7 @@ pub enum Action {
         /// Give up then.
         deadline: Mono,
     },
-    /// Exchange states over a stream: send `state(join)`, give what comes to `merge`.
+    /// Exchange states over a stream: send `state(join)`, give what comes to `merge(.., join, false, ..)`.
     PushPull {
         /// Where to.
         to: SocketAddr,

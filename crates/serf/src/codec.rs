@@ -31,4 +31,6 @@ pub struct Codec {
     pub decode_coordinate: fn(&[u8]) -> Option<Coordinate>,
     /// The answer to a conflict query; `None` if the name is unknown.
     pub encode_conflict: fn(Option<&ConflictAnswer>) -> Arc<[u8]>,
+    /// True if a regular expression is found in a value; false if it is none.
+    pub matches: fn(expr: &str, value: &str) -> bool,
 }

@@ -5,9 +5,23 @@
 //! the order in which they are to be carried out. Bytes are made and read by the [`Codec`] it is given.
 
 mod action;
+mod below;
+mod clock;
 mod codec;
+mod coordinates;
+mod events;
+mod intents;
+mod leave;
+mod members;
 mod message;
+mod queries;
+mod questions;
+mod recent;
 mod serf;
+mod snapshot;
+mod state;
+mod upkeep;
+mod vivaldi;
 
 pub use action::{Action, Asked, KeyOperation, MemberChange, MemberEvent, QueryId, Record};
 pub use codec::Codec;

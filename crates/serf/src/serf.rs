@@ -1,18 +1,29 @@
-//! The core of one pool with everything above failure detection: see the crate's header.
+//! The core of one pool: see the crate's header. Here are its settings, its parts, and the way of time and messages
+//! through them; the rules are in the files named after what they are about.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribune_swim::{Entry, MergeError, Message as SwimMessage, Peer, PushPull, Swim, Ticket};
-use tribune_types::coordinate::Coordinate;
+use tribune_swim::{Entry, Message as SwimMessage, Peer, Swim, Ticket};
 use tribune_types::member::MemberStatus;
 use tribune_types::text::{Text, TextMap};
 use tribune_types::time::Mono;
 
-use crate::action::{Action, QueryId, Record};
+use crate::action::Action;
+use crate::clock::Clock;
 use crate::codec::Codec;
+use crate::coordinates::Coordinates;
+use crate::events::EventBuffer;
+use crate::intents::RecentIntents;
+use crate::leave::Leaving;
+use crate::members::{Members, ROWS_MAX, Row};
 use crate::message::{Filter, LTime};
+use crate::queries::Heard;
+use crate::questions::Questions;
+use crate::snapshot::Ledger;
+use crate::upkeep::Ticks;
 
 /// Settings of this layer (gossip.md section 9.2).
 #[derive(Debug, Clone)]
@@ -39,6 +50,25 @@ pub struct Options {
     pub event_size_max: usize,
     /// Bytes of a query, and of an answer. 1024.
     pub query_size_max: usize,
+}
+
+impl Default for Options {
+    /// What Consul sets, and no tags.
+    fn default() -> Options {
+        Options {
+            tags: TextMap::new(),
+            broadcast_timeout: Duration::from_secs(5),
+            leave_propagate_delay: Duration::from_secs(3),
+            reap_interval: Duration::from_secs(15),
+            reconnect_interval: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(72 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            recent_intent_timeout: Duration::from_secs(5 * 60),
+            queue_len_min: 4096,
+            event_size_max: 512,
+            query_size_max: 1024,
+        }
+    }
 }
 
 /// What the snapshot file remembers.
@@ -95,8 +125,8 @@ pub enum Refused {
     NoQuery,
     /// This node is leaving or left.
     Leaving,
-    /// No such member.
-    NoMember,
+    /// Too many own queries are open.
+    TooMany,
 }
 
 /// Figures of a pool, for `stats`.
@@ -122,33 +152,149 @@ pub struct Stats {
     pub coordinate_resets: u64,
 }
 
+/// Bytes of metadata that a node may have.
+const META_MAX: usize = 512;
+
 /// One node's view of a pool and its part in it.
 pub struct Serf {
-    swim: Swim,
+    pub(crate) swim: Swim,
+    /// Reports of the layer below; empty between calls.
+    pub(crate) low: Vec<tribune_swim::Action>,
+    pub(crate) options: Options,
+    pub(crate) codec: Codec,
+    pub(crate) seed: u64,
+    pub(crate) clock: Clock,
+    pub(crate) event_clock: Clock,
+    pub(crate) query_clock: Clock,
+    pub(crate) members: Members,
+    /// When there are so many, a new one takes the place of one that is gone.
+    pub(crate) members_max: usize,
+    pub(crate) intents: RecentIntents,
+    /// Members to be forgotten when their leave has had its time.
+    pub(crate) pruning: BTreeMap<Row, Mono>,
+    pub(crate) events: EventBuffer,
+    pub(crate) heard: Heard,
+    pub(crate) questions: Questions,
+    pub(crate) coordinates: Coordinates,
+    pub(crate) leaving: Leaving,
+    /// Broadcasts that somebody waits for, and until when.
+    pub(crate) awaited: Vec<(Ticket, Mono)>,
+    pub(crate) ledger: Ledger,
+    pub(crate) ticks: Ticks,
 }
 
-#[expect(clippy::todo, unused_variables, reason = "skeleton")]
 impl Serf {
     /// A pool of one. `pool.meta`, `pool.encode` are overwritten by the tags and the codec.
     pub fn new(
         options: Options,
-        pool: tribune_swim::Options,
+        mut pool: tribune_swim::Options,
         codec: Codec,
         restored: &Restored,
         now: Mono,
         out: &mut Vec<Action>,
     ) -> Serf {
-        todo!()
+        pool.meta = (codec.encode_tags)(&options.tags);
+        pool.encode = codec.encode_swim;
+        let (seed, members_max) = (pool.seed, pool.nodes_max.min(ROWS_MAX));
+        let mut low = Vec::new();
+        let swim = Swim::new(pool, now, &mut low);
+        let members = Members::with_capacity(0, seed);
+        let mut serf = Serf::assemble(options, swim, codec, restored, members, now);
+        (serf.seed, serf.members_max) = (seed, members_max);
+        serf.lift(now, &mut low, out);
+        serf.begin(now, out);
+        serf
+    }
+
+    /// A pool that knows and believes these nodes (and their incarnations) from the start: a converged pool, for
+    /// simulations. No news of them are given or spread. The own node may be among them; then that record is used.
+    pub fn with_members(
+        options: Options,
+        mut pool: tribune_swim::Options,
+        codec: Codec,
+        now: Mono,
+        nodes: &[(Arc<Peer>, u32)],
+        out: &mut Vec<Action>,
+    ) -> Serf {
+        pool.meta = (codec.encode_tags)(&options.tags);
+        pool.encode = codec.encode_swim;
+        let (seed, members_max) = (pool.seed, pool.nodes_max.min(ROWS_MAX));
+        let mut members = Members::with_capacity(nodes.len(), seed);
+        for (peer, _) in nodes {
+            if members.find(&peer.name).is_none() {
+                members.add(peer.clone(), 0);
+            }
+        }
+        let mut low = Vec::new();
+        let swim = Swim::with_table(pool, now, nodes.iter().cloned(), &mut low);
+        let restored = Restored::default();
+        let mut serf = Serf::assemble(options, swim, codec, &restored, members, now);
+        (serf.seed, serf.members_max) = (seed, members_max);
+        serf.lift(now, &mut low, out);
+        serf.begin(now, out);
+        serf
+    }
+
+    fn assemble(
+        options: Options,
+        swim: Swim,
+        codec: Codec,
+        restored: &Restored,
+        members: Members,
+        now: Mono,
+    ) -> Serf {
+        // A stored clock is the newest time seen; nothing up to it is delivered again.
+        let after = |stored: LTime| if stored == 0 { 0 } else { stored + 1 };
+        Serf {
+            low: Vec::new(),
+            seed: 0,
+            members_max: usize::MAX,
+            clock: Clock::behind(restored.clock),
+            event_clock: Clock::behind(restored.event_clock),
+            query_clock: Clock::behind(restored.query_clock),
+            intents: RecentIntents::default(),
+            pruning: BTreeMap::new(),
+            events: EventBuffer::since(after(restored.event_clock)),
+            heard: Heard::since(after(restored.query_clock)),
+            questions: Questions::default(),
+            coordinates: Coordinates::new(),
+            leaving: Leaving::Here,
+            awaited: Vec::new(),
+            ledger: Ledger::after(restored),
+            ticks: Ticks::new(now, options.reap_interval, options.reconnect_interval),
+            swim,
+            options,
+            codec,
+            members,
+        }
+    }
+
+    fn begin(&mut self, now: Mono, out: &mut Vec<Action>) {
+        self.ensure_self(now, out);
+        self.swim.set_population(self.members.len());
+        self.tell_coordinate();
     }
 
     /// When [`Serf::on_time`] must be called next.
     pub fn next_wake(&self) -> Mono {
-        todo!()
+        let own = [
+            self.leave_next_wake(),
+            self.questions.next_wake(),
+            self.upkeep_next_wake(),
+            self.ledger.next_wake(),
+        ];
+        let own = own.into_iter().flatten().min();
+        let low = self.swim.next_wake();
+        own.map_or(low, |own| own.min(low))
     }
 
-    /// Tells the time.
+    /// Tells the time. Early, late or twice is harmless.
     pub fn on_time(&mut self, now: Mono, out: &mut Vec<Action>) {
-        todo!()
+        self.with_swim(now, out, |swim, low| swim.on_time(now, low));
+        self.leave_on_time(now, out);
+        self.questions.on_time(now, out);
+        self.upkeep_on_time(now, out);
+        self.ledger.on_time(now, self.clock, out);
     }
 
     /// A message of a datagram.
@@ -159,12 +305,16 @@ impl Serf {
         message: SwimMessage,
         out: &mut Vec<Action>,
     ) {
-        todo!()
+        self.with_swim(now, out, |swim, low| {
+            swim.on_message(now, from, message, low);
+        });
     }
 
     /// The result of [`Action::StreamPing`].
     pub fn on_stream_ack(&mut self, now: Mono, seq: u32, acked: bool, out: &mut Vec<Action>) {
-        todo!()
+        self.with_swim(now, out, |swim, low| {
+            swim.on_stream_ack(now, seq, acked, low);
+        });
     }
 
     /// A datagram could not be handed to the system.
@@ -177,126 +327,84 @@ impl Serf {
         self.swim.answers_stream_ping(node)
     }
 
-    /// The state to send over a stream.
-    pub fn state(&self, join: bool) -> PushPull {
-        todo!()
-    }
-
-    /// Takes over a remote state. `join` as in `Swim::merge`; `initiated` is true on the side that opened the stream: its
-    /// joins do not replay old events.
-    pub fn merge(
-        &mut self,
-        now: Mono,
-        remote: &PushPull,
-        join: bool,
-        initiated: bool,
-        out: &mut Vec<Action>,
-    ) -> Result<(), MergeError> {
-        todo!()
-    }
-
     /// To be called once after a join that reached at least one member: announces it.
     pub fn joined(&mut self, now: Mono, out: &mut Vec<Action>) {
-        todo!()
-    }
-
-    /// Begins to leave; ends with [`Action::Left`].
-    pub fn leave(&mut self, now: Mono, out: &mut Vec<Action>) {
-        todo!()
-    }
-
-    /// Declares a failed member as left, and forgets it with `prune`. The ticket ends (at the latest after
-    /// `broadcast_timeout`) with [`Action::Sent`]; `None` if nobody else is alive.
-    pub fn force_leave(
-        &mut self,
-        now: Mono,
-        node: &str,
-        prune: bool,
-        out: &mut Vec<Action>,
-    ) -> Option<Ticket> {
-        todo!()
+        if !self.leaving.has_begun() {
+            self.announce_join(now, out);
+        }
     }
 
     /// Announces other tags.
+    ///
+    /// # Errors
+    /// They do not fit into the metadata of a node, or this node has left.
     pub fn set_tags(
         &mut self,
         now: Mono,
         tags: TextMap,
         out: &mut Vec<Action>,
     ) -> Result<Option<Ticket>, Refused> {
-        todo!()
-    }
-
-    /// Fires a user event. It is delivered here at once.
-    pub fn fire(
-        &mut self,
-        now: Mono,
-        name: &str,
-        payload: &[u8],
-        out: &mut Vec<Action>,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Asks a query. It is delivered here at once.
-    pub fn ask(
-        &mut self,
-        now: Mono,
-        question: Question,
-        out: &mut Vec<Action>,
-    ) -> Result<QueryId, Refused> {
-        todo!()
-    }
-
-    /// Ends a query that this node asked before its time is over.
-    pub fn close(&mut self, query: QueryId) {
-        todo!()
-    }
-
-    /// Answers a query of [`Action::Query`] or [`Action::KeyQuery`], once and in time.
-    pub fn respond(
-        &mut self,
-        now: Mono,
-        query: QueryId,
-        payload: &[u8],
-        out: &mut Vec<Action>,
-    ) -> Result<(), Refused> {
-        todo!()
+        if self.leaving.is_over() {
+            return Err(Refused::Leaving);
+        }
+        let meta = (self.codec.encode_tags)(&tags);
+        if meta.len() > META_MAX {
+            return Err(Refused::TagSize(meta.len()));
+        }
+        self.options.tags = tags;
+        let ticket = self.with_swim(now, out, |swim, low| swim.set_meta(now, meta, low));
+        self.ensure_self(now, out);
+        if let Some(ticket) = ticket {
+            self.await_ticket(now, ticket);
+        }
+        Ok(ticket)
     }
 
     /// All members in any state, sorted by name.
     pub fn members(&self) -> Vec<MemberView<'_>> {
-        todo!()
+        let rows = self.members.sorted().into_iter();
+        rows.map(|(row, peer)| self.view(row, peer)).collect()
     }
 
     /// A member by name.
     pub fn member(&self, name: &str) -> Option<MemberView<'_>> {
-        todo!()
+        let row = self.members.find(name)?;
+        Some(self.view(row, self.members.peer(row)?))
+    }
+
+    fn view<'a>(&self, row: Row, peer: &'a Arc<Peer>) -> MemberView<'a> {
+        MemberView {
+            peer,
+            status: self.members.status(row),
+            status_ltime: self.members.ltime(row),
+        }
     }
 
     /// Members that are alive.
     pub fn alive_count(&self) -> usize {
-        todo!()
+        self.members.alive_count()
     }
 
-    /// Own position.
-    pub fn coordinate(&self) -> &Coordinate {
-        todo!()
-    }
-
-    /// The last position another member told.
-    pub fn coordinate_of(&self, name: &str) -> Option<&Coordinate> {
-        todo!()
-    }
-
-    /// Everything a compacted snapshot file holds.
-    pub fn records(&self) -> Vec<Record> {
-        todo!()
+    /// Own tags.
+    pub fn tags(&self) -> &TextMap {
+        &self.options.tags
     }
 
     /// Figures.
     pub fn stats(&self) -> Stats {
-        todo!()
+        use tribune_swim::Queue;
+        Stats {
+            members: self.members.len(),
+            failed: self.members.failed().len(),
+            left: self.members.left().len(),
+            health_score: self.swim.health_score(),
+            member_time: self.clock.time(),
+            event_time: self.event_clock.time(),
+            query_time: self.query_clock.time(),
+            queued: [Queue::Intents, Queue::Events, Queue::Queries]
+                .map(|queue| self.swim.queue_len(queue)),
+            coordinate_resets: self.coordinates.resets(),
+        }
     }
 
     /// The layer below, for reading.
@@ -312,5 +420,10 @@ impl Serf {
     /// The node table entry of a member, while the layer below remembers it.
     pub fn entry(&self, name: &str) -> Option<Entry<'_>> {
         self.swim.entry(name)
+    }
+
+    /// Bytes of the member table of this layer, without what members say about themselves, which is shared.
+    pub fn table_size_bytes(&self) -> usize {
+        self.members.size_bytes()
     }
 }

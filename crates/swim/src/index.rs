@@ -17,14 +17,14 @@ const EMPTY: u32 = u32::MAX;
 const SLOT_MASK: u32 = (1 << 24) - 1;
 
 /// Where the name of a slot is found.
-pub(crate) trait Names {
+pub trait Names {
     /// The name of a slot that was inserted and not removed.
     fn name(&self, slot: u32) -> &str;
 }
 
 /// The index.
 #[derive(Debug)]
-pub(crate) struct NameIndex {
+pub struct NameIndex {
     /// Empty, or a power of two of cells.
     cells: Vec<u32>,
     len: usize,
@@ -33,7 +33,7 @@ pub(crate) struct NameIndex {
 
 impl NameIndex {
     /// An empty index. Does not allocate.
-    pub(crate) fn new(key: u64) -> NameIndex {
+    pub fn new(key: u64) -> NameIndex {
         NameIndex {
             cells: Vec::new(),
             len: 0,
@@ -48,18 +48,18 @@ impl NameIndex {
     }
 
     /// Bytes in use by the cells.
-    pub(crate) fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         self.cells.capacity() * size_of::<u32>()
     }
 
     /// The slot of a name.
-    pub(crate) fn find(&self, name: &str, names: &impl Names) -> Option<u32> {
+    pub fn find(&self, name: &str, names: &impl Names) -> Option<u32> {
         self.cell_of(name, names)
             .map(|at| self.cells[at] & SLOT_MASK)
     }
 
-    /// Adds a name that is not there. `slot` must be below [`SLOTS_MAX`], and `names` know it already.
-    pub(crate) fn insert(&mut self, slot: u32, names: &impl Names) {
+    /// Adds a name that is not there. `slot` must be below 2^24 - 1, and `names` know it already.
+    pub fn insert(&mut self, slot: u32, names: &impl Names) {
         assert!((slot as usize) < SLOTS_MAX, "slot number out of range");
         debug_assert!(self.find(names.name(slot), names).is_none());
         self.reserve(self.len + 1, names);
@@ -68,7 +68,7 @@ impl NameIndex {
     }
 
     /// Removes a name, which `names` must still know.
-    pub(crate) fn remove(&mut self, name: &str, names: &impl Names) {
+    pub fn remove(&mut self, name: &str, names: &impl Names) {
         let Some(mut hole) = self.cell_of(name, names) else {
             return;
         };
@@ -92,7 +92,7 @@ impl NameIndex {
     }
 
     /// Makes room for `len` names in all.
-    pub(crate) fn reserve(&mut self, len: usize, names: &impl Names) {
+    pub fn reserve(&mut self, len: usize, names: &impl Names) {
         // At most 7/8 full; at least one cell stays empty, which ends every search.
         let wanted = (len + len / 7 + 1).next_power_of_two().max(8);
         if wanted <= self.cells.len() {

@@ -23,9 +23,13 @@ mod table;
 mod tick;
 
 pub use action::{Action, Notice, Packet, Ticket, Warning};
+pub use index::{NameIndex, Names};
 pub use message::{
     Accusation, Ack, Alive, IndirectPing, Message, NodeState, Peer, Ping, PushPull, RemoteNode,
     Versions,
 };
 pub use options::{Admit, AdmitAll, Options, Refusal, Timing};
 pub use swim::{Entry, MergeError, Queue, Swim};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Exchanged states and conflicts (gossip.md sections 7.7 and 7.9).
+
+use tribune_serf::{Action, MemberChange, StateExchange};
+use tribune_swim::PushPull;
+use tribune_types::member::MemberStatus::{Alive, Leaving, Left};
+use tribune_types::text::text;
+
+use crate::codec::{decode_state, state_bytes};
+use crate::pool::Pool;
+use crate::solo::{Solo, addr, changes, secs};
+
+fn merge(solo: &mut Solo, state: &StateExchange) -> Vec<Action> {
+    let mut out = Vec::new();
+    let remote = PushPull {
+        user_state: state_bytes(state),
+        ..PushPull::default()
+    };
+    solo.serf
+        .merge(solo.now, &remote, false, false, &mut out)
+        .expect("merged");
+    out
+}
+
+#[test]
+fn the_state_tells_clocks_times_and_who_left() {
+    let mut solo = Solo::among(4);
+    solo.join_intent("n3", 8);
+    solo.leaves("n2", 5);
+    let state = decode_state(&solo.serf.state(true).user_state).expect("own");
+    assert_eq!(
+        (state.ltime, state.event_ltime, state.query_ltime),
+        (9, 1, 1)
+    );
+    assert_eq!(state.left, [text("n2")]);
+    let times = [("me", 0), ("n2", 5), ("n3", 8), ("n4", 0)];
+    assert_eq!(
+        state.status_ltimes,
+        times.map(|(name, time)| (text(name), time))
+    );
+    assert!(solo.serf.state(true).join && !solo.serf.state(false).join);
+}
+
+#[test]
+fn merging_moves_clocks_and_takes_intents_over() {
+    let mut solo = Solo::among(4);
+    solo.leave_intent("n4", 6, false);
+    solo.dead("n3", "n2");
+    let state = StateExchange {
+        ltime: 50,
+        event_ltime: 60,
+        query_ltime: 0,
+        status_ltimes: [("n4", 7), ("n3", 9), ("n2", 0), ("unknown", 11)]
+            .map(|(name, time)| (text(name), time))
+            .to_vec(),
+        left: vec![text("n3")],
+        ..StateExchange::default()
+    };
+    let out = merge(&mut solo, &state);
+    let stats = solo.serf.stats();
+    assert_eq!(
+        (stats.member_time, stats.event_time, stats.query_time),
+        (50, 60, 1)
+    );
+    assert_eq!((solo.status("n4"), solo.ltime("n4")), (Alive, 7));
+    assert_eq!(
+        (solo.status("n3"), solo.ltime("n3")),
+        (Left, 10),
+        "one later"
+    );
+    assert_eq!(changes(&out), [(MemberChange::Left, text("n3"))]);
+    assert_eq!(solo.queued()[0], 1, "only what came by packet is spread");
+    solo.alive("unknown", 9);
+    assert_eq!(solo.ltime("unknown"), 11);
+}
+
+#[test]
+fn being_called_left_is_refuted() {
+    let mut solo = Solo::among(2);
+    let state = StateExchange {
+        ltime: 10,
+        status_ltimes: vec![(text("me"), 9)],
+        left: vec![text("me"), text("me")],
+        ..StateExchange::default()
+    };
+    merge(&mut solo, &state);
+    assert_eq!(solo.status("me"), Alive);
+    assert_eq!(solo.queued()[0], 1);
+    assert!(solo.ltime("me") > 10);
+}
+
+#[test]
+fn a_left_member_without_a_time_is_left_since_the_beginning() {
+    let mut solo = Solo::among(2);
+    let state = StateExchange {
+        left: vec![text("n2")],
+        ..StateExchange::default()
+    };
+    merge(&mut solo, &state);
+    assert_eq!((solo.status("n2"), solo.ltime("n2")), (Leaving, 1));
+}
+
+#[test]
+fn a_user_state_that_cannot_be_read_is_reported() {
+    let mut solo = Solo::among(2);
+    for bytes in [vec![], vec![2, 0x80]] {
+        let mut out = Vec::new();
+        let remote = PushPull {
+            user_state: bytes,
+            ..PushPull::default()
+        };
+        let merged = solo.serf.merge(solo.now, &remote, true, true, &mut out);
+        assert_eq!(merged, Ok(()));
+        assert!(
+            out.iter()
+                .any(|action| matches!(action, Action::Warning(_)))
+        );
+    }
+}
+
+#[test]
+fn a_conflict_is_reported_and_changes_nothing() {
+    let mut solo = Solo::among(2);
+    let out = solo.alive_at("n2", addr(77), 9);
+    let conflict = out.iter().find_map(|action| match action {
+        Action::Conflict { holder, claimant } => Some((holder.addr, claimant.addr)),
+        _ => None,
+    });
+    assert_eq!(conflict, Some((addr(2), addr(77))));
+    assert_eq!(solo.serf.member("n2").expect("known").peer.addr, addr(2));
+    assert_eq!(changes(&out), []);
+}
+
+#[test]
+fn who_was_away_during_a_leave_learns_of_it_by_exchange() {
+    let mut pool = Pool::joined(4);
+    pool.kill(3);
+    pool.run(secs(40));
+    pool.act(2, |serf, now, out| serf.leave(now, out));
+    pool.run(secs(8));
+    pool.revive(3);
+    pool.kill(2);
+    pool.run(secs(120));
+    assert_eq!(pool.status(3, "n3"), Left);
+    for at in [0, 1, 3] {
+        for name in ["n1", "n2", "n4"] {
+            assert_eq!(pool.status(at, name), Alive, "{name} at {at}");
+        }
+    }
+}
