@@ -67,7 +67,8 @@ impl Cluster {
     ) -> Result<Answer, RpcError> {
         match self {
             Cluster::Own { server, .. } => server.read(caller, query, options).await,
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            // Boxed, so that a query that waits in a server is no larger for it.
+            Cluster::Remote(client) => Box::pin(client.read(caller, query, options)).await,
         }
     }
 
@@ -80,7 +81,7 @@ impl Cluster {
     ) -> Result<WriteReply, RpcError> {
         match self {
             Cluster::Own { server, .. } => server.write(caller, datacenter, write).await,
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => Box::pin(client.write(caller, datacenter, write)).await,
         }
     }
 
@@ -115,7 +116,7 @@ impl Cluster {
                 own_datacenter(datacenter, dc)?;
                 Ok(server.status_leader())
             }
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => client.status_leader(dc).await,
         }
     }
 
@@ -126,7 +127,7 @@ impl Cluster {
                 own_datacenter(datacenter, dc)?;
                 Ok(server.status_peers())
             }
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => client.status_peers(dc).await,
         }
     }
 
@@ -141,7 +142,7 @@ impl Cluster {
                 own_datacenter(datacenter, dc)?;
                 server.operator_health(caller).await
             }
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => client.operator_health(caller, dc).await,
         }
     }
 }

@@ -149,17 +149,21 @@ impl Agent {
         } else {
             None
         };
-        let cluster = match &server {
+        let tasks = env.group(&stop);
+        let cluster = Arc::new(match &server {
             Some(server) => Cluster::own(server.clone(), identity.datacenter.clone()),
-            None => Cluster::Remote(Client::new()),
-        };
+            None => Cluster::Remote(Client::new(env, &tasks, &config)),
+        });
         let (process_tx, process) = mpsc::channel(4);
         let parts = LocalParts {
             reload,
             applied: {
-                let telemetry = telemetry.clone();
+                let (telemetry, cluster) = (telemetry.clone(), Arc::clone(&cluster));
                 Box::new(move |config| {
                     telemetry.reload(config, &host);
+                    if let Some(client) = cluster.client() {
+                        client.reload(config);
+                    }
                     applied(config);
                 })
             },
@@ -167,12 +171,11 @@ impl Agent {
         };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
-        let tasks = env.group(&stop);
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
             local,
-            cluster: Arc::new(cluster),
+            cluster,
             telemetry,
             logs,
             revision,
@@ -190,6 +193,9 @@ impl Agent {
             let addr = rpc.addr;
             tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
                 .map_err(|source| StartError::RpcPort { addr, source })?;
+        }
+        if server.is_none() {
+            tasks.spawn("servers", rebalance(handle.clone(), tasks.stop().clone()));
         }
         handle.inner.local.spawn_tasks(&handle, &tasks);
         Ok(Agent {
@@ -245,6 +251,14 @@ impl Agent {
         {
             warn!("some tasks of the server did not end in time");
         }
+    }
+}
+
+/// Changes the order in which a client asks servers, now and then.
+async fn rebalance(handle: Handle, stop: CancellationToken) {
+    if let Some(client) = handle.inner.cluster.client() {
+        let members = || handle.members(false).len();
+        client.run_rebalance(members, stop).await;
     }
 }
 

@@ -218,7 +218,7 @@ async fn send(handle: &Handle, push: &Push) -> PushResult {
             debug!(item = %what, "synced");
             PushResult::Done
         }
-        Err(RpcError::PermissionDenied(_) | RpcError::AclNotFound) => {
+        Err(err) if err.is_denied() => {
             warn!(item = %what, "sync blocked by ACLs");
             metrics::counter!(blocked(&push.item)).increment(1);
             PushResult::Denied

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use tribune_types::error::{RpcError, StateError};
+use tribune_types::keyring::KeyringResponse;
 
 /// Status and plain text of an error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +84,9 @@ impl From<RpcError> for ApiError {
             }
             RpcError::NotFound(_) => ApiError::new(404, error.to_string()),
             // Validation by the servers surfaces as 500.
-            RpcError::State(StateError::Other(text)) | RpcError::Invalid(text) => {
-                ApiError::from_text(text.clone())
-            }
+            RpcError::State(StateError::Other(text))
+            | RpcError::Invalid(text)
+            | RpcError::Remote(text) => ApiError::from_text(text.clone()),
             _ => ApiError::new(500, error.to_string()),
         }
     }
@@ -130,9 +131,116 @@ pub fn parse_uint(given: &str) -> Result<u64, String> {
     })
 }
 
+/// A decimal integer as Go's `strconv.Atoi` reads it, or the text of its refusal.
+pub fn parse_int(given: &str) -> Result<i64, String> {
+    let digits = given.strip_prefix(['+', '-']).unwrap_or(given);
+    let well_formed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    given.parse().ok().filter(|_| well_formed).ok_or_else(|| {
+        let why = if well_formed {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
+        format!(
+            "strconv.Atoi: parsing {}: {why}",
+            crate::json::go_quote(given)
+        )
+    })
+}
+
+/// Several errors as one text, as Consul lists them; `None` if there are none.
+pub fn listed<'a>(errors: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let errors: Vec<&str> = errors.into_iter().collect();
+    let mut text = match errors.len() {
+        0 => return None,
+        1 => "1 error occurred:\n".to_owned(),
+        count => format!("{count} errors occurred:\n"),
+    };
+    for error in errors {
+        text.push_str("\t* ");
+        text.push_str(error);
+        text.push('\n');
+    }
+    text.push('\n');
+    Some(text)
+}
+
+/// What went wrong in any pool, as one answer; `None` if nothing did.
+pub fn keyring_errors(responses: &[KeyringResponse]) -> Option<ApiError> {
+    let mut errors = Vec::new();
+    for response in responses.iter().filter(|r| !r.error.is_empty()) {
+        errors.push(if response.wan {
+            format!("WAN error: {}", response.error)
+        } else {
+            format!("{} (LAN) error: {}", response.datacenter, response.error)
+        });
+        let messages = response.messages.iter();
+        errors.extend(messages.map(|(node, message)| format!("{node}: {message}")));
+    }
+    listed(errors.iter().map(String::as_str)).map(|text| ApiError::new(500, text))
+}
+
 #[cfg(test)]
 mod tests {
+    use tribune_types::text::text;
+
     use super::*;
+
+    #[test]
+    fn integers_are_read_and_refused_as_in_go() {
+        for (given, want) in [
+            ("5", Ok(5)),
+            ("-1", Ok(-1)),
+            ("+7", Ok(7)),
+            ("x", Err("invalid syntax")),
+            ("", Err("invalid syntax")),
+            ("-", Err("invalid syntax")),
+            ("1.0", Err("invalid syntax")),
+            (" 1", Err("invalid syntax")),
+            ("99999999999999999999999", Err("value out of range")),
+        ] {
+            let want = want.map_err(|why| format!("strconv.Atoi: parsing {given:?}: {why}"));
+            assert_eq!(parse_int(given), want);
+        }
+    }
+
+    #[test]
+    fn failures_of_pools_are_listed_with_what_their_members_said() {
+        let pool = |wan, nodes: &[(&str, &str)], error: &str| KeyringResponse {
+            wan,
+            datacenter: text("dc1"),
+            messages: nodes.iter().map(|(n, m)| (text(n), text(m))).collect(),
+            error: text(error),
+            ..KeyringResponse::default()
+        };
+        let failed = "1/1 nodes reported failure";
+        // (responses, text); captured from Consul 1.8.7.
+        for (responses, want) in [
+            (vec![], None),
+            (vec![pool(true, &[("n", "hint")], "")], None),
+            (
+                vec![
+                    pool(true, &[], ""),
+                    pool(false, &[], "1/2 nodes reported success"),
+                ],
+                Some("1 error occurred:\n\t* dc1 (LAN) error: 1/2 nodes reported success\n\n"),
+            ),
+            (
+                vec![
+                    pool(true, &[("ra.dc1", "no")], failed),
+                    pool(false, &[("rb", "no"), ("ra", "no")], failed),
+                ],
+                Some(
+                    "5 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\t* ra.dc1: no\n\t* dc1 (LAN) \
+                     error: 1/1 nodes reported failure\n\t* ra: no\n\t* rb: no\n\n",
+                ),
+            ),
+        ] {
+            let found = keyring_errors(&responses);
+            let want = want.map(|text| ApiError::new(500, text));
+            assert_eq!(found, want);
+        }
+    }
 
     #[test]
     fn the_kind_of_an_error_gives_its_status() {

@@ -565,7 +565,6 @@ fn settings_that_protect_are_refused_until_they_are_enforced() {
         "verify_server_hostname = true ca_file = \"/x\"",
         "serf_lan_allowed_cidrs = [\"10.0.0.0/8\"]",
         "auto_encrypt { allow_tls = true }",
-        "server = false",
     ] {
         let error = agent(&["-dev", "-hcl", text]).unwrap_err();
         assert!(matches!(error, ConfigError::Unbuilt(_)), "{text}: {error}");

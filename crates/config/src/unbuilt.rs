@@ -50,11 +50,6 @@ const fn refuse(
 
 static ROWS: &[Row] = &[
     refuse(
-        "server",
-        |c, _| !c.server.enabled,
-        "client mode is not built yet; set \"server\" to true (with \"bootstrap\"), or use -dev",
-    ),
-    refuse(
         "acl.enabled",
         |c, _| c.acl.enabled,
         "ACLs are not enforced yet; starting with them enabled would leave every endpoint open",
@@ -221,11 +216,6 @@ static ROWS: &[Row] = &[
         "cache.entry_fetch_rate",
         |c, _| c.reloadable.cache_entry_fetch_rate.is_some(),
         "the agent cache is not built yet",
-    ),
-    warn(
-        "limits.rpc_rate",
-        |c, _| c.reloadable.rpc_rate.is_some(),
-        "it limits client agents, which are not built yet",
     ),
     warn(
         "tls_cipher_suites",

@@ -127,7 +127,7 @@ fn fact(outcome: Result<Answer, RpcError>) -> Fact {
             }
             Fact::Catalog(Arc::clone(&answer.shared))
         }
-        Err(RpcError::NoPath) => Fact::NoPath,
+        Err(err) if err.is_no_path() => Fact::NoPath,
         Err(err) => {
             tracing::debug!(%err, "catalog lookup for dns failed");
             Fact::Failed

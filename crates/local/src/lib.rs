@@ -16,6 +16,7 @@ mod hash;
 pub mod members;
 mod metadata;
 mod output;
+mod rate;
 mod registry;
 mod schedule;
 pub mod servers;
@@ -29,6 +30,7 @@ pub use gate::StatusGate;
 pub use hash::content_hash;
 pub use metadata::validate_metadata;
 pub use output::{OutputRing, captured, truncated};
+pub use rate::RateLimit;
 pub use registry::{
     Action, CheckEntry, Options, PortRange, Registry, RestoredCheck, RestoredState, ServiceEntry,
     Source,

@@ -85,4 +85,30 @@ pub enum RpcError {
     /// A named thing does not exist; the text names it.
     #[error("{0}")]
     NotFound(String),
+    /// What a server said, or what became of the way to it, as client agents show it. Whether anything was done is said
+    /// by the text alone.
+    #[error("{0}")]
+    Remote(String),
+}
+
+impl RpcError {
+    /// True if the token may not do this, whoever said so.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            RpcError::PermissionDenied(_) | RpcError::AclNotFound => true,
+            RpcError::Remote(text) => {
+                text.contains("Permission denied") || text.contains("ACL not found")
+            }
+            _ => false,
+        }
+    }
+
+    /// True if the datacenter is unknown, whoever said so.
+    pub fn is_no_path(&self) -> bool {
+        match self {
+            RpcError::NoPath => true,
+            RpcError::Remote(text) => text.contains("No path to datacenter"),
+            _ => false,
+        }
+    }
 }

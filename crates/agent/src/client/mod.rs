@@ -1,41 +1,183 @@
 //! The cluster half of a client agent: it keeps nothing itself and asks servers.
+//!
+//! One server is asked until it fails; which one is next is decided in [`tribune_local::servers`]. What may be tried again
+//! is tried within the hold time, with a random pause before each try. A server that cannot be reached at all is passed
+//! over at once, once each.
+//!
+//! Memory: nothing while idle but one connection with its streams (see `tribune-net`).
 
-use std::net::SocketAddr;
+mod read;
+mod status;
+mod write;
+
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tribune_types::text::Text;
+use tracing::{debug, warn};
+use tribune_config::Config;
+use tribune_local::RateLimit;
+use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay};
+use tribune_net::{CallError, Pool, PoolOptions};
+use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_types::error::RpcError;
+use tribune_types::text::{Text, text};
+use tribune_types::time::Mono;
+use tribune_wire::rpc;
 
-/// A server that can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerAddr {
-    /// Node name; unique in the datacenter.
-    pub name: Text,
-    /// Its server RPC.
-    pub addr: SocketAddr,
-    /// Its datacenter.
-    pub datacenter: Text,
+pub use tribune_local::servers::ServerAddr;
+
+/// Longest time a server may take for what does not wait for a change: its own hold time, twice, and then some.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time for a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a call does, as far as trying again is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Does no harm twice.
+    Read,
+    /// Changes something.
+    Write,
 }
 
 /// The way to the servers of a client agent.
 pub(crate) struct Client {
-    servers: Mutex<Vec<ServerAddr>>,
+    env: Env,
+    datacenter: Text,
+    pool: Pool,
+    servers: Mutex<Servers>,
+    rate: Mutex<RateLimit>,
+    /// How long a request is tried again.
+    hold: Duration,
+    /// Longest wait of a blocking query that servers allow.
+    query_time_max: Duration,
 }
 
 impl Client {
-    /// Knows no server yet.
-    pub(crate) fn new() -> Client {
+    /// Knows no server yet. Connections are tasks of `tasks`.
+    pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config) -> Client {
+        let limits = &config.reloadable;
         Client {
+            env: env.clone(),
+            datacenter: text(&config.datacenter),
+            pool: Pool::new(env, tasks, PoolOptions::default()),
             servers: Mutex::default(),
+            rate: Mutex::new(RateLimit::new(limits.rpc_rate, limits.rpc_max_burst)),
+            hold: config.performance.rpc_hold_timeout,
+            query_time_max: config.http.max_query_time,
         }
     }
 
-    /// Replaces the servers that may be asked.
-    pub(crate) fn set_servers(&self, servers: Vec<ServerAddr>) {
-        *self.servers.lock() = servers;
+    /// Replaces the servers that may be asked. Those of other datacenters are left out.
+    pub(crate) fn set_servers(&self, mut servers: Vec<ServerAddr>) {
+        servers.retain(|server| server.datacenter == self.datacenter);
+        let mut below = |n| self.env.random_below(n);
+        self.servers.lock().set(servers, &mut below);
     }
 
     /// How many servers may be asked.
     pub(crate) fn server_count(&self) -> usize {
         self.servers.lock().len()
     }
+
+    /// Takes in new limits.
+    pub(crate) fn reload(&self, config: &Config) {
+        let limits = &config.reloadable;
+        let mut rate = self.rate.lock();
+        rate.set(limits.rpc_rate, limits.rpc_max_burst);
+    }
+
+    /// Calls a server, and again as far as that is allowed.
+    async fn call(
+        &self,
+        kind: Kind,
+        method: &str,
+        body: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, RpcError> {
+        if !self.rate.lock().admit(self.env.mono()) {
+            metrics::counter!("client.rpc.exceeded").increment(1);
+            return Err(RpcError::RateLimited);
+        }
+        metrics::counter!("client.rpc").increment(1);
+        let first_try: Mono = self.env.mono();
+        let mut unreachable = 0;
+        loop {
+            let server = self.servers.lock().first().cloned();
+            let server = server.ok_or(RpcError::NoServers)?;
+            let err = match self.pool.call(server.addr, method, body, deadline).await {
+                Ok(reply) => return Ok(reply),
+                Err(err) => err,
+            };
+            metrics::counter!("client.rpc.failed").increment(1);
+            self.on_failure(&server, method, &err);
+            if err.is_not_sent() {
+                unreachable += 1;
+                if unreachable < self.server_count() {
+                    // Nothing was done, and another server is as good.
+                    continue;
+                }
+            }
+            let shown = err.to_string();
+            let waited = Duration::from_nanos(self.env.mono().0.saturating_sub(first_try.0));
+            let again = may_retry(&shown, kind == Kind::Read, err.is_end());
+            if !again || waited >= self.hold {
+                return Err(RpcError::Remote(shown));
+            }
+            self.env.sleep(self.env.jitter(self.hold / 16)).await;
+        }
+    }
+
+    fn on_failure(&self, server: &ServerAddr, method: &str, err: &CallError) {
+        self.servers.lock().on_failure(&server.name);
+        match err {
+            CallError::Remote(_) => debug!(server = %server.name, method, %err, "call failed"),
+            _ => {
+                warn!(server = %server.name, addr = %server.addr, method, %err, "server not reached")
+            }
+        }
+    }
+
+    /// Changes the order of servers now and then, until `stop`. `members` counts the agents that share them.
+    pub(crate) async fn run_rebalance(&self, members: impl Fn() -> usize, stop: CancellationToken) {
+        let mut delay = FIRST_REBALANCE;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.env.sleep(delay) => self.rebalance().await,
+            }
+            let random = self.env.random_below(1 << 32) as f64 / (1u64 << 32) as f64;
+            delay = rebalance_delay(members(), self.server_count(), random);
+        }
+    }
+
+    /// Shuffles, then takes the first server that answers.
+    async fn rebalance(&self) {
+        self.servers
+            .lock()
+            .shuffle(&mut |n| self.env.random_below(n));
+        for _ in 0..self.server_count() {
+            let Some(server) = self.servers.lock().first().cloned() else {
+                return;
+            };
+            let ping = self
+                .pool
+                .call(server.addr, rpc::PING, rpc::EMPTY, PING_TIMEOUT);
+            match ping.await {
+                Ok(_) => return,
+                Err(err) => self.on_failure(&server, rpc::PING, &err),
+            }
+        }
+    }
+}
+
+/// A reply that this agent cannot understand.
+fn unreadable(err: &rpc::Error) -> RpcError {
+    RpcError::Remote(format!("rpc error making call: {err}"))
+}
+
+/// The datacenter to name in a request.
+fn datacenter<'a>(own: &'a str, asked: Option<&'a str>) -> &'a str {
+    asked.filter(|dc| !dc.is_empty()).unwrap_or(own)
 }

@@ -1,0 +1,123 @@
+//! Reads of a client agent.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tribune_server::answer::{Answer, Shared};
+use tribune_types::caller::Caller;
+use tribune_types::error::RpcError;
+use tribune_types::id::Index;
+use tribune_types::query::{
+    Consistency, ListOptions, Query, QueryMeta, ReadOptions, Reply, ReverseMatch,
+};
+use tribune_types::text::text;
+use tribune_wire::rpc;
+
+use super::{CALL_TIMEOUT, Client, Kind, datacenter, unreadable};
+
+impl Client {
+    /// Asks a server. Cancel safe: dropping it ends the query at the server, too.
+    ///
+    /// # Errors
+    /// There is no server, or what the server says.
+    pub(crate) async fn read(
+        &self,
+        caller: &Caller,
+        query: Query,
+        options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
+        if let Query::Reverse { addr } = query {
+            // Seldom, and large: kept out of the future that parks.
+            return Box::pin(self.reverse(caller, addr, options)).await;
+        }
+        let (reply, meta) = self.ask(caller, &query, options).await?;
+        let too_old = options.consistency == Consistency::Stale
+            && options.max_stale.is_some_and(|max| meta.last_contact > max);
+        if !too_old {
+            return Ok(answer(reply, meta));
+        }
+        let leader = ReadOptions {
+            consistency: Consistency::Default,
+            max_stale: None,
+            ..options.clone()
+        };
+        let (reply, meta) = Box::pin(self.ask(caller, &query, &leader)).await?;
+        Ok(answer(reply, meta))
+    }
+
+    async fn ask(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
+    ) -> Result<(Reply, QueryMeta), RpcError> {
+        let dc = datacenter(&self.datacenter, options.datacenter.as_deref());
+        let (method, body) = rpc::encode_query(query, options, dc, caller.token.secret())
+            .ok_or_else(|| RpcError::Invalid("this query cannot be sent to a server".to_owned()))?;
+        let deadline = self.deadline(options);
+        let bytes = self.call(Kind::Read, method, &body, deadline).await?;
+        drop(body);
+        let (reply, meta) = rpc::decode_reply(query, &bytes).map_err(|err| unreadable(&err))?;
+        let meta = QueryMeta {
+            consistency: options.consistency,
+            ..meta
+        };
+        Ok((reply, meta))
+    }
+
+    /// How long to wait for an answer: as long as the server may wait for a change, and then some.
+    fn deadline(&self, options: &ReadOptions) -> Duration {
+        if options.min_index == Index(0) {
+            return CALL_TIMEOUT;
+        }
+        let wait = match options.wait {
+            Some(wait) if !wait.is_zero() => wait.min(self.query_time_max),
+            // The default of the servers, which is not known here.
+            _ => self.query_time_max,
+        };
+        wait + wait / 16 + CALL_TIMEOUT
+    }
+
+    /// What has an address: a node, else a service. Servers have no method for this.
+    async fn reverse(
+        &self,
+        caller: &Caller,
+        addr: IpAddr,
+        options: &ReadOptions,
+    ) -> Result<Answer, RpcError> {
+        let address = text(&addr.to_string());
+        let nodes = Query::Nodes(ListOptions::default());
+        let (reply, meta) = self.ask(caller, &nodes, options).await?;
+        if let Reply::Nodes(nodes) = reply
+            && let Some(node) = nodes.iter().find(|node| node.address == address)
+        {
+            let found = ReverseMatch::Node(Arc::clone(node));
+            return Ok(answer(Reply::Reverse(Some(found)), meta));
+        }
+        let services = Query::ServicesAt {
+            address,
+            options: ListOptions::default(),
+        };
+        let (reply, meta) = self.ask(caller, &services, options).await?;
+        let found = match reply {
+            Reply::ServiceNodes(found) => found.into_iter().next(),
+            _ => None,
+        };
+        let found = found.map(|(_, service)| ReverseMatch::Service(service));
+        Ok(answer(Reply::Reverse(found), meta))
+    }
+}
+
+/// An answer that nothing else shares.
+fn answer(reply: Reply, meta: QueryMeta) -> Answer {
+    // Some methods carry no meta; clients count on an index of at least 1.
+    let meta = QueryMeta {
+        index: meta.index.max(Index(1)),
+        ..meta
+    };
+    Answer {
+        shared: Arc::new(Shared::new(reply, meta.index)),
+        meta,
+    }
+}
