@@ -17,6 +17,8 @@ use crate::serf::Serf;
 
 /// Longest message that fits into a packet: larger ones are handled but cannot be spread further.
 const SPREAD_SIZE_MAX: usize = 1400;
+/// Mean size of messages at which a full queue is shortened for its bytes. Intents have 30 to 60.
+const SPREAD_SIZE_MEAN: usize = 128;
 
 impl Serf {
     /// Calls the layer below and handles what it reports.
@@ -225,16 +227,20 @@ impl Serf {
             }
         };
         if let Some(queue) = spread.filter(|_| bytes.len() <= SPREAD_SIZE_MAX) {
-            self.respread(queue, bytes, out);
+            self.respread(queue, bytes);
         }
     }
 
-    /// Spreads a message of somebody else further, unchanged. A flood is kept short at once, not at the next check.
-    fn respread(&mut self, queue: Queue, bytes: Arc<[u8]>, _out: &mut Vec<Action>) {
+    /// Spreads a message of somebody else further, unchanged. A flood is kept short at once, not at the next check, in
+    /// messages and in bytes.
+    fn respread(&mut self, queue: Queue, bytes: Arc<[u8]>) {
         self.swim.broadcast(queue, bytes, None);
         let max = self.queue_len_max();
-        if self.swim.queue_len(queue) > max + max / 4 {
+        let len = self.swim.queue_len(queue);
+        if len > max + max / 4 {
             self.swim.prune(queue, max);
+        } else if self.swim.queue_size_bytes(queue) > max * SPREAD_SIZE_MEAN {
+            self.swim.prune(queue, len - len / 4);
         }
     }
 }

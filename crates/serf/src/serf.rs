@@ -207,7 +207,8 @@ impl Serf {
     }
 
     /// A pool that knows and believes these nodes (and their incarnations) from the start: a converged pool, for
-    /// simulations. No news of them are given or spread. The own node may be among them; then that record is used.
+    /// simulations. No news of them are given or spread. Names are distinct; the own one may be among them, then that
+    /// record is used.
     pub fn with_members(
         options: Options,
         mut pool: tribune_swim::Options,
@@ -221,9 +222,7 @@ impl Serf {
         let (seed, members_max) = (pool.seed, pool.nodes_max.min(ROWS_MAX));
         let mut members = Members::with_capacity(nodes.len(), seed);
         for (peer, _) in nodes {
-            if members.find(&peer.name).is_none() {
-                members.add(peer.clone(), 0);
-            }
+            members.add(peer.clone(), 0);
         }
         let mut low = Vec::new();
         let swim = Swim::with_table(pool, now, nodes.iter().cloned(), &mut low);
@@ -348,11 +347,15 @@ impl Serf {
             return Err(Refused::Leaving);
         }
         let meta = (self.codec.encode_tags)(&tags);
+        let wanted = Arc::clone(&meta);
         if meta.len() > META_MAX {
             return Err(Refused::TagSize(meta.len()));
         }
-        self.options.tags = tags;
         let ticket = self.with_swim(now, out, |swim, low| swim.set_meta(now, meta, low));
+        // The layer below may not take them: while leaving, or if the pool would not have us with them.
+        if self.swim.local().meta == wanted {
+            self.options.tags = tags;
+        }
         self.ensure_self(now, out);
         if let Some(ticket) = ticket {
             self.await_ticket(now, ticket);

@@ -23,6 +23,8 @@ pub(crate) struct Broadcasts {
     items: BTreeMap<Key, Item>,
     names: BTreeMap<Text, Key>,
     next_id: u64,
+    /// Sum of the messages' sizes.
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,11 @@ impl Broadcasts {
         self.items.len()
     }
 
+    /// Bytes of the messages queued.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// True if nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -75,7 +82,10 @@ impl Broadcasts {
             .names
             .remove(&name)
             .and_then(|key| self.items.remove(&key))
-            .and_then(|item| item.ticket);
+            .and_then(|item| {
+                self.bytes -= item.bytes.len();
+                item.ticket
+            });
         let key = self.add(bytes, Some(Text::clone(&name)), ticket);
         self.names.insert(name, key);
         replaced
@@ -88,6 +98,7 @@ impl Broadcasts {
             id: Reverse(self.next_id),
         };
         self.next_id += 1;
+        self.bytes += bytes.len();
         let item = Item {
             bytes,
             name,
@@ -129,6 +140,7 @@ impl Broadcasts {
             room.bytes -= item.bytes.len() + PART_OVERHEAD;
             parts.push(Arc::clone(&item.bytes));
             if key.transmits + 1 >= limit {
+                self.bytes -= item.bytes.len();
                 ended.extend(item.ticket);
                 if let Some(name) = item.name {
                     self.names.remove(&name);
@@ -153,6 +165,7 @@ impl Broadcasts {
             let Some((_, item)) = self.items.pop_last() else {
                 break;
             };
+            self.bytes -= item.bytes.len();
             ended.extend(item.ticket);
             if let Some(name) = item.name {
                 self.names.remove(&name);
@@ -225,6 +238,7 @@ mod tests {
                 assert_eq!(ended.len(), usize::from(round == times));
             }
             assert!(queue.is_empty() && queue.names.is_empty());
+            assert_eq!(queue.size_bytes(), 0);
         }
     }
 
@@ -242,7 +256,7 @@ mod tests {
             Some(Ticket(1))
         );
         assert_eq!(packet(&mut queue, 9, 100), [(8, 3), (10, 2)]);
-        assert_eq!(queue.len(), 2);
+        assert_eq!((queue.len(), queue.size_bytes()), (2, 18));
     }
 
     #[test]
@@ -255,6 +269,7 @@ mod tests {
         let mut ended = Vec::new();
         assert_eq!(queue.prune(1, &mut ended), 2);
         assert_eq!(ended, [Ticket(1), Ticket(2)]);
+        assert_eq!(queue.size_bytes(), 30);
         assert_eq!(queue.prune(1, &mut ended), 0);
         assert_eq!(packet(&mut queue, 9, 100), [(30, 3)]);
     }

@@ -304,6 +304,11 @@ impl Swim {
         self.outbox.len_above(queue)
     }
 
+    /// Bytes of the messages in a queue of the layer above.
+    pub fn queue_size_bytes(&self, queue: Queue) -> usize {
+        self.outbox.size_above(queue)
+    }
+
     /// Number of nodes that limits retransmission in the queues of the layer above: its members, in any state.
     pub fn set_population(&mut self, members: usize) {
         self.outbox.population = members;

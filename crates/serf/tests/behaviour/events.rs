@@ -1,6 +1,7 @@
 //! User events (gossip.md section 7.5).
 
 use tribune_serf::{Action, LTime, Message, Record, Refused, Restored, UserEvent};
+use tribune_swim::Queue;
 use tribune_types::text::{Text, text};
 
 use crate::codec::{decode_state, state_bytes};
@@ -152,6 +153,23 @@ fn the_exchanged_buffer_has_512_slots_by_time() {
         .collect();
     assert_eq!(slots, [(3, 515), (4, 516)]);
     assert_eq!(state_bytes(&state).len(), 5);
+}
+
+#[test]
+fn a_flood_of_large_events_fills_no_memory() {
+    let mut solo = Solo::among(2);
+    for ltime in 1..4000 {
+        solo.say(&event(ltime, "e", &"x".repeat(1300)));
+        assert!(solo.serf.swim().queue_size_bytes(Queue::Events) <= 513 * 1024);
+        // Larger ones than a packet takes are delivered, but cannot be spread.
+        let before = solo.queued()[1];
+        let out = solo.say(&event(ltime, "e", &"x".repeat(3000)));
+        assert_eq!(delivered(&out).len(), 1);
+        assert_eq!(solo.queued()[1], before);
+    }
+    let state = decode_state(&solo.serf.state(false).user_state).expect("own");
+    let events = state.events.iter().flat_map(|slot| &slot.events);
+    assert!(events.map(|(_, payload)| payload.len()).sum::<usize>() <= 512 * 1024);
 }
 
 #[test]

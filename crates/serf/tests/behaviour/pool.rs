@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tribune_serf::{Action, Options, Restored, Serf};
+use tribune_swim::Peer;
 use tribune_types::member::MemberStatus;
 use tribune_types::time::Mono;
 
@@ -45,6 +47,40 @@ impl Pool {
         for at in 0..pool.nodes.len() {
             assert_eq!(pool.nodes[at].alive_count(), usize::from(count), "at {at}");
             pool.logs[at].clear();
+        }
+        pool
+    }
+
+    /// Nodes `n1` to `n<count>` that know one another from the start.
+    pub(crate) fn converged(count: u8) -> Pool {
+        let known: Vec<(Arc<Peer>, u32)> = (1..=count)
+            .map(|n| {
+                let pool = pool_options(&format!("n{n}"), addr(n), 0);
+                let peer = Peer {
+                    name: pool.name,
+                    addr: pool.addr,
+                    meta: pool.meta,
+                    versions: Some(pool.versions),
+                };
+                (Arc::new(peer), 1)
+            })
+            .collect();
+        let mut pool = Pool {
+            now: START,
+            nodes: Vec::new(),
+            logs: Vec::new(),
+            down: BTreeSet::new(),
+            wire: BTreeMap::new(),
+            sent: 0,
+        };
+        for n in 1..=count {
+            let mut out = Vec::new();
+            let swim = pool_options(&format!("n{n}"), addr(n), u64::from(n) * 31);
+            let options = Options::default();
+            let serf = Serf::with_members(options, swim, CODEC, START, &known, &mut out);
+            assert_eq!(out, [], "no news of what is known");
+            pool.nodes.push(serf);
+            pool.logs.push(Vec::new());
         }
         pool
     }

@@ -119,6 +119,27 @@ fn intents_of_the_unknown_are_forgotten_after_five_minutes() {
 }
 
 #[test]
+fn a_converged_pool_stays_so_and_works() {
+    let mut pool = Pool::converged(50);
+    pool.run(secs(30));
+    for at in 0..50 {
+        assert_eq!(pool.nodes[at].alive_count(), 50, "at {at}");
+        assert!(pool.nodes[at].table_size_bytes() <= 28 * 50);
+        let news = pool.count(at, |action| matches!(action, Action::Member(_)));
+        assert_eq!(news, 0, "at {at}");
+    }
+    pool.kill(7);
+    pool.act(3, |serf, now, out| serf.fire(now, "deploy", b"", out))
+        .expect("small");
+    pool.run(secs(60));
+    for at in (0..50).filter(|at| *at != 7) {
+        assert_eq!(pool.status(at, "n8"), Failed, "at {at}");
+        assert_eq!(pool.count(at, |a| matches!(a, Action::UserEvent { .. })), 1);
+        assert_eq!(pool.nodes[at].alive_count(), 49);
+    }
+}
+
+#[test]
 fn an_idle_node_is_woken_for_the_layer_below_only() {
     let mut solo = Solo::new();
     solo.run(secs(100));
