@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tribune_types::text::{Text, text};
 
 use super::Error;
-use super::scan::{Head, head, value_len};
+use super::scan::{Head, head, unchecked_head, value_len};
 
 /// Takes values off the front of some bytes.
 #[derive(Debug, Clone, Copy)]
@@ -125,12 +125,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map with keys that are data; `each` must take the value. Nil has no pairs.
+    /// A map with keys that are data; `each` must take the value. Nil has no pairs. A map that is cut is an error after the
+    /// pairs that are there.
     pub(crate) fn pairs<E: From<Error>>(
         &mut self,
         mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        match head(&mut self.rest)? {
+        match unchecked_head(&mut self.rest)? {
             Head::Nil => Ok(()),
             Head::Map(len) => {
                 for _ in 0..len {

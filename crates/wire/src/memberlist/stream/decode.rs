@@ -36,10 +36,7 @@ enum Stage {
     /// Before the first byte of what is not encrypted, or no longer.
     Opened,
     Plain,
-    Compressed {
-        inflate: Box<Inflate>,
-        plain: Feed,
-    },
+    Compressed(Compressed),
     /// It has returned what there is.
     Over,
 }
@@ -135,10 +132,7 @@ impl StreamDecoder {
                     };
                     self.stage = if first == kind::COMPRESS {
                         self.wire.consume(1);
-                        Stage::Compressed {
-                            inflate: Inflate::new(self.size_max),
-                            plain: Feed::default(),
-                        }
+                        Stage::Compressed(Compressed::new(self.size_max))
                     } else {
                         Stage::Plain
                     };
@@ -149,10 +143,8 @@ impl StreamDecoder {
                     }
                     break;
                 }
-                Stage::Compressed { inflate, plain } => {
-                    if let Some(message) =
-                        inflate_message(inflate, plain, &mut self.wire, &mut self.parser)?
-                    {
+                Stage::Compressed(compressed) => {
+                    if let Some(message) = compressed.advance(&mut self.wire, &mut self.parser)? {
                         return Ok(Some(message));
                     }
                     break;
@@ -190,32 +182,47 @@ impl StreamDecoder {
     }
 }
 
-/// Decompresses and reads in turns.
-fn inflate_message(
-    inflate: &mut Inflate,
-    plain: &mut Feed,
-    wire: &mut Feed,
-    parser: &mut Parser,
-) -> Result<Option<StreamMessage>, StreamError> {
-    loop {
-        let more = inflate.advance(wire, plain, ROOM)?;
-        if let Some(message) = parser.advance(plain)? {
-            return rest_of_map(inflate, wire).map(|()| Some(message));
-        }
-        if inflate.plain_over() {
-            return Err(StreamError::Truncated);
-        }
-        if !more {
-            return Ok(None);
-        }
-    }
+/// A compressed message on its way.
+#[derive(Debug)]
+struct Compressed {
+    inflate: Box<Inflate>,
+    plain: Feed,
+    /// It is whole, but not what it is packed in.
+    message: Option<StreamMessage>,
 }
 
-/// What follows the message is passed over as far as it is there. It can only be padding, or unknown fields.
-fn rest_of_map(inflate: &mut Inflate, wire: &mut Feed) -> Result<(), StreamError> {
-    let mut ignored = Feed::default();
-    while !inflate.is_over() && inflate.advance(wire, &mut ignored, ROOM)? {
-        ignored = Feed::default();
+impl Compressed {
+    fn new(size_max: usize) -> Compressed {
+        Compressed {
+            inflate: Inflate::new(size_max),
+            plain: Feed::default(),
+            message: None,
+        }
     }
-    Ok(())
+
+    /// Decompresses and reads in turns. The message is only given out when all around it was read: who closes a connection
+    /// with bytes unread destroys the reply that is still on its way.
+    fn advance(
+        &mut self,
+        wire: &mut Feed,
+        parser: &mut Parser,
+    ) -> Result<Option<StreamMessage>, StreamError> {
+        loop {
+            let more = self.inflate.advance(wire, &mut self.plain, ROOM)?;
+            if self.message.is_some() {
+                self.plain = Feed::default();
+            } else {
+                self.message = parser.advance(&mut self.plain)?;
+            }
+            if self.message.is_none() && self.inflate.plain_over() {
+                return Err(StreamError::Truncated);
+            }
+            if self.inflate.is_over() {
+                return Ok(self.message.take());
+            }
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
 }
