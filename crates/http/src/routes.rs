@@ -9,8 +9,8 @@ use metrics::Histogram;
 
 use crate::cx::Cx;
 use crate::handlers::{
-    agent, catalog, coordinate, debug, event, health, internal, kv, later, local_health, operator,
-    registration, session, snapshot, status, txn,
+    agent, catalog, coordinate, debug, event, health, internal, keyring, kv, later, local_health,
+    operator, registration, session, snapshot, status, txn,
 };
 use crate::request::Req;
 use crate::step::Planned;
@@ -110,7 +110,6 @@ pub(crate) static ROUTES: &[Route] = &[
     scoped("/v1/config/", &[(GET, later::config_read), (DELETE, later::config_write)]),
     plain("/v1/query", &[(GET, later::query_list), (POST, later::query_write)]),
     plain("/v1/query/", &[(GET, later::query_read), (PUT, later::query_write), (DELETE, later::query_write)]),
-    plain("/v1/operator/keyring", &[(GET, later::keyring), (POST, later::keyring), (PUT, later::keyring), (DELETE, later::keyring)]),
     plain("/v1/internal/federation-states", &[(GET, later::empty_list)]),
     plain("/v1/internal/federation-states/mesh-gateways", &[(GET, later::empty_map)]),
     plain("/v1/internal/federation-state/", &[(GET, later::federation_state)]),
@@ -183,6 +182,7 @@ pub(crate) static ROUTES: &[Route] = &[
     plain("/v1/operator/raft/peer", &[(DELETE, operator::raft_remove_peer)]),
     plain("/v1/operator/autopilot/configuration", &[(GET, operator::autopilot), (PUT, operator::set_autopilot)]),
     plain("/v1/operator/autopilot/health", &[(GET, operator::health)]),
+    plain("/v1/operator/keyring", &[(GET, keyring::list), (POST, keyring::install), (PUT, keyring::use_key), (DELETE, keyring::remove)]),
 
     scoped("/v1/internal/ui/nodes", &[(GET, internal::nodes)]),
     scoped("/v1/internal/ui/node/", &[(GET, internal::node)]),

@@ -47,6 +47,19 @@ pub fn token(body: &[u8]) -> Result<Text, BodyError> {
     Ok(token)
 }
 
+/// The body of changes at `/v1/operator/keyring`: the key in base64, unchecked.
+pub fn keyring_key(body: &[u8]) -> Result<Text, BodyError> {
+    let json = parse(body)?;
+    let mut key = Text::default();
+    for (name, value) in top_fields(&json, "agent.keyringArgs")? {
+        match &*lower(name) {
+            "key" => string(&mut key, value, At::top("keyringArgs", name))?,
+            _ => return Err(unknown(name).into()),
+        }
+    }
+    Ok(key)
+}
+
 /// The body of `/v1/coordinate/update`. `None` without a coordinate, which is accepted and changes nothing.
 pub fn coordinate_update(body: &[u8]) -> Result<Option<CoordinateEntry>, BodyError> {
     let json = parse(body)?;

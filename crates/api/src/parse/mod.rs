@@ -16,7 +16,7 @@ mod txn;
 
 pub use catalog::{deregister, register};
 pub use definition::{check_definition, service_definition};
-pub use misc::{CheckUpdateBody, autopilot, check_update, coordinate_update, token};
+pub use misc::{CheckUpdateBody, autopilot, check_update, coordinate_update, keyring_key, token};
 pub use session::session;
 pub use txn::{TXN_OPS_MAX, TxnRequest, txn};
 

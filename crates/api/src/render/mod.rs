@@ -12,6 +12,7 @@ mod agent;
 mod answer;
 mod catalog;
 mod health;
+mod keyring;
 mod kv;
 mod misc;
 mod pretty;
@@ -27,6 +28,7 @@ pub use agent::{
 };
 pub use answer::{View, reply};
 pub use health::health_check;
+pub use keyring::keyring;
 pub use kv::kv_entry;
 pub use misc::{events, operator_health, session_created, sessions_renewed, strings, user_event};
 pub use pretty::pretty;

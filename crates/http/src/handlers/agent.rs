@@ -6,6 +6,7 @@ use hyper::header::HeaderValue;
 use tribune_agent::handle::{MetricsFormat, MonitorOptions};
 use tribune_agent::info::COMPATIBLE_VERSION;
 use tribune_api::errors::ApiError;
+use tribune_api::json::go_quote;
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render::{self, AgentServiceView, SelfView};
 use tribune_filter::{Filter, schemas};
@@ -170,12 +171,22 @@ pub(crate) fn members(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     match (&*segment, wan) {
         ("" | "_all", _) => {}
         (_, true) => return Err(ApiError::bad("Cannot provide a segment with wan=true")),
-        (_, false) => {
+        (_, false) if cx.handle.identity().server => {
             return Err(ApiError::new(
                 500,
                 "Network segments are not supported in this version of Consul",
             ));
         }
+        (segment, false) => {
+            return Err(ApiError::new(
+                500,
+                format!("segment {} not found", go_quote(segment)),
+            ));
+        }
+    }
+    if wan && !cx.handle.identity().server {
+        // Clients are in no such pool.
+        return Ok(Step::Done(response::json(b"null".to_vec(), req.pretty)));
     }
     let members = cx.handle.members(wan);
     Ok(Step::Done(response::json_with(req.pretty, |out| {

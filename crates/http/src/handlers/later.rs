@@ -147,14 +147,6 @@ pub(crate) fn query_read(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     }
 }
 
-/// Gossip encryption keys: there is no gossip.
-pub(crate) fn keyring(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
-    Err(ApiError::new(
-        500,
-        "Keyring is empty (encryption not enabled)",
-    ))
-}
-
 /// A federation state.
 pub(crate) fn federation_state(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
     Err(ApiError::not_found("Federation state not found"))

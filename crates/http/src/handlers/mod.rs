@@ -7,6 +7,7 @@ pub(crate) mod debug;
 pub(crate) mod event;
 pub(crate) mod health;
 pub(crate) mod internal;
+pub(crate) mod keyring;
 pub(crate) mod kv;
 pub(crate) mod later;
 pub(crate) mod local_health;
