@@ -112,6 +112,15 @@ impl RpcServer {
             Call::Write { envelope, write } => {
                 self.write(peer, &envelope, write, &mut reply).await?;
             }
+            Call::Answered {
+                envelope,
+                reply: known,
+            } => {
+                if *datacenter(&envelope)? != *self.handle.identity().datacenter {
+                    return Err(RpcError::NoPath.into());
+                }
+                reply = known;
+            }
             Call::EventFire(fire) => {
                 let event = rpc::unpack_event(&fire.payload)?;
                 let write = Write::EventFire(Box::new(event));

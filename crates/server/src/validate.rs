@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tribune_types::catalog::{Check, Register};
+use tribune_types::catalog::{Check, Register, ServiceKind};
+use tribune_types::definition::ServiceDefinition;
 use tribune_types::duration::{format_go, parse_go_signed};
 use tribune_types::error::RpcError;
 use tribune_types::session::Session;
@@ -35,15 +36,17 @@ pub(crate) fn register(register: &mut Register) -> Result<(), RpcError> {
         if is_any_address(&service.address) {
             return Err(invalid("Invalid service address"));
         }
-        if service.kind == tribune_types::catalog::ServiceKind::ConnectProxy
-            && service
-                .proxy
-                .as_ref()
-                .is_none_or(|p| p.destination_service_name.is_empty())
-        {
-            return Err(invalid(
-                "Proxy.DestinationServiceName must be non-empty for Connect proxy services",
-            ));
+        if service.kind == ServiceKind::ConnectProxy {
+            // What agents check of a proxy, the catalog checks as well; of other services it checks nothing more.
+            let proxy = ServiceDefinition {
+                name: service.name.clone(),
+                kind: service.kind,
+                port: service.port,
+                proxy: service.proxy.clone(),
+                connect_native: service.connect_native,
+                ..ServiceDefinition::default()
+            };
+            tribune_local::validate_service(&proxy).map_err(|why| invalid(&why.to_string()))?;
         }
     }
     for check in &mut register.checks {

@@ -60,6 +60,10 @@ impl Server {
             }
             Write::Txn(ops) => self.txn(ops).await,
             Write::TxnRead(ops) => {
+                let refused = self.refused_ops(&ops);
+                if !refused.is_empty() {
+                    return Ok(refused_txn(refused));
+                }
                 let outcome = self.store().load().version.txn_read(&ops);
                 Ok(WriteReply::Txn(Box::new(outcome)))
             }
@@ -159,13 +163,9 @@ impl Server {
     }
 
     async fn txn(&self, ops: Vec<TxnOp>) -> Result<WriteReply, RpcError> {
-        let refused = self.delayed_locks(&ops);
+        let refused = self.refused_ops(&ops);
         if !refused.is_empty() {
-            let outcome = TxnOutcome {
-                errors: refused,
-                ..TxnOutcome::default()
-            };
-            return Ok(WriteReply::Txn(Box::new(outcome)));
+            return Ok(refused_txn(refused));
         }
         match self.propose(Command::Txn(ops)).await? {
             Outcome::Txn(outcome) => Ok(WriteReply::Txn(outcome)),
@@ -173,12 +173,19 @@ impl Server {
         }
     }
 
-    fn delayed_locks(&self, ops: &[TxnOp]) -> Vec<TxnError> {
+    /// Operations that are refused before anything is proposed.
+    fn refused_ops(&self, ops: &[TxnOp]) -> Vec<TxnError> {
         let now = self.env().mono();
         let delays = self.soft().delays.lock();
         ops.iter()
             .enumerate()
             .filter_map(|(op_index, op)| match op {
+                TxnOp::Kv(verb, entry) if entry.key.is_empty() && *verb != KvVerb::DeleteTree => {
+                    Some(TxnError {
+                        op_index,
+                        what: "Must provide key".to_owned(),
+                    })
+                }
                 TxnOp::Kv(KvVerb::Lock, entry) if delays.is_delayed(now, &entry.key) => {
                     Some(TxnError {
                         op_index,
@@ -245,6 +252,13 @@ impl Server {
             let _ = self.env().timeout(Duration::from_millis(50), changed).await;
         }
     }
+}
+
+fn refused_txn(errors: Vec<TxnError>) -> WriteReply {
+    WriteReply::Txn(Box::new(TxnOutcome {
+        errors,
+        ..TxnOutcome::default()
+    }))
 }
 
 fn propose_error(err: ProposeError) -> RpcError {

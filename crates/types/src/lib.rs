@@ -24,5 +24,6 @@ pub mod snapshot;
 pub mod text;
 pub mod time;
 pub mod txn;
+pub mod uuid;
 pub mod value;
 pub mod write;

@@ -255,6 +255,18 @@ impl<'a> From<&'a domain::Service> for NodeService<'a> {
     }
 }
 
+impl<'a> NodeService<'a> {
+    /// The form of replies: an instance that was registered without weights has the default ones.
+    pub(crate) fn stored(service: &'a domain::Service) -> NodeService<'a> {
+        let mut mirror = NodeService::from(service);
+        mirror.weights.get_or_insert(Weights {
+            passing: 1,
+            warning: 1,
+        });
+        mirror
+    }
+}
+
 impl TryFrom<NodeService<'_>> for domain::Service {
     type Error = RecordError;
 

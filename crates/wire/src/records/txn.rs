@@ -199,7 +199,7 @@ impl<'a> From<&'a domain::TxnResult> for TxnResult<'a> {
                 out.kv = Some(entry);
             }
             domain::TxnResult::Node(node) => out.node = Some((&**node).into()),
-            domain::TxnResult::Service(service) => out.service = Some((&**service).into()),
+            domain::TxnResult::Service(service) => out.service = Some(NodeService::stored(service)),
             domain::TxnResult::Check(check) => out.check = Some((&**check).into()),
         }
         out

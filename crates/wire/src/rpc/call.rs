@@ -9,7 +9,7 @@ use super::keyring::{KEYRING_OPERATION, KeyringCall};
 use super::query::decode_query;
 use super::status::{LEADER, PEERS, PING, RAFT_STATS};
 use super::write::decode_write;
-use super::{Error, event, keyring, operator};
+use super::{Error, event, keyring, operator, txn};
 use crate::msgpack;
 
 /// What a caller wants.
@@ -41,6 +41,13 @@ pub enum Call {
         /// Which.
         write: Write,
     },
+    /// A request whose reply follows from itself: nothing is done.
+    Answered {
+        /// Where it was to be done, and for whom.
+        envelope: Envelope,
+        /// The body of the reply.
+        reply: Vec<u8>,
+    },
     /// A user event to be sent.
     EventFire(EventFire),
     /// Something about gossip keys.
@@ -64,6 +71,20 @@ pub fn decode_call(method: &str, body: &[u8]) -> Result<Option<Call>, Error> {
         PEERS => Call::Peers(envelope),
         operator::SERVER_HEALTH => Call::ServerHealth(envelope),
         KEYRING_OPERATION => Call::Keyring(keyring::decode(envelope, body)?),
+        "Txn.Apply" => match txn::ops(body)? {
+            Ok(ops) => Call::Write {
+                envelope,
+                write: Write::Txn(ops),
+            },
+            Err(outcome) => answered(envelope, |out| txn::put_outcome(&outcome, out)),
+        },
+        "Txn.Read" => match txn::ops(body)? {
+            Ok(ops) => Call::Write {
+                envelope,
+                write: Write::TxnRead(ops),
+            },
+            Err(outcome) => answered(envelope, |out| txn::put_read_outcome(&outcome, out)),
+        },
         "Internal.EventFire" => Call::EventFire(event::decode(envelope, body)?),
         _ => {
             if let Some(query) = decode_query(method, body, &common)? {
@@ -79,4 +100,10 @@ pub fn decode_call(method: &str, body: &[u8]) -> Result<Option<Call>, Error> {
             }
         }
     }))
+}
+
+fn answered(envelope: Envelope, put: impl FnOnce(&mut Vec<u8>)) -> Call {
+    let mut reply = Vec::new();
+    put(&mut reply);
+    Call::Answered { envelope, reply }
 }

@@ -94,18 +94,6 @@ mirror! {
     }
 }
 
-impl<'a> NodeService<'a> {
-    /// The form of replies: an instance that was registered without weights has the default ones.
-    pub(super) fn stored(service: &'a domain::Service) -> NodeService<'a> {
-        let mut mirror = NodeService::from(service);
-        mirror.weights.get_or_insert(Weights {
-            passing: 1,
-            warning: 1,
-        });
-        mirror
-    }
-}
-
 impl<'a> ServiceNode<'a> {
     /// Merges an instance with its node. The original copies tags and metadata here, so they are never nil.
     fn new(node: &'a domain::Node, service: &'a domain::Service) -> ServiceNode<'a> {
@@ -181,11 +169,10 @@ pub(super) fn decode(
         },
         "Catalog.ServiceNodes" => {
             let request: ServiceSpecificRequest<'_> = msgpack::from_slice(body)?;
-            let by_address = !request.connect && !request.service_address.is_empty();
-            if request.service_name.is_empty() && !by_address {
+            if request.service_name.is_empty() && request.service_address.is_empty() {
                 return Err(Error::refused("Must provide service name"));
             }
-            if by_address {
+            if !request.connect && !request.service_address.is_empty() {
                 return Ok(Some(Query::ServicesAt {
                     address: request.service_address.into(),
                     options: common.list_options(),
@@ -322,6 +309,7 @@ pub(super) fn put_reply<'a>(
             };
             fields.put("NodeServices", list);
         }
+        ("Internal.GatewayServiceDump", Reply::GatewayServices) => fields.nil("Dump"),
         (_, Reply::GatewayServices) => fields.nil("Services"),
         _ => return false,
     }

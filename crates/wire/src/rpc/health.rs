@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tribune_types::catalog as domain;
 use tribune_types::query::{Instance, Query, Reply};
+use tribune_types::text::{Text, text};
 
 use super::Error;
 use super::catalog::{NodeSpecificRequest, ServiceSpecificRequest};
@@ -47,18 +48,21 @@ pub(super) fn decode(
     Ok(Some(match method {
         "Health.ChecksInState" => {
             let request: ChecksInStateRequest<'_> = msgpack::from_slice(body)?;
-            let state = match &*request.state {
-                ANY => None,
-                word => Some(
-                    domain::Status::parse(word).ok_or_else(|| RecordError::Word {
-                        field: "check state",
-                        word: word.to_owned(),
-                    })?,
-                ),
-            };
-            Query::ChecksInState {
-                state,
-                options: common.list_options(),
+            let options = common.list_options();
+            match (&*request.state, domain::Status::parse(&request.state)) {
+                (ANY, _) => Query::ChecksInState {
+                    state: None,
+                    options,
+                },
+                (_, Some(state)) => Query::ChecksInState {
+                    state: Some(state),
+                    options,
+                },
+                // No check is in a state that does not exist. The index is that of all checks.
+                _ => Query::ServiceChecks {
+                    service: nobody(),
+                    options,
+                },
             }
         }
         "Health.NodeChecks" => {
@@ -90,6 +94,11 @@ pub(super) fn decode(
         }
         _ => return Ok(None),
     }))
+}
+
+/// A name that no service has: asked for it, the servers find nothing.
+pub(super) fn nobody() -> Text {
+    text(" ")
 }
 
 /// The word for a state to ask for.

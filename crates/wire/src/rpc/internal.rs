@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use tribune_types::catalog as domain;
-use tribune_types::query::{NodeDump, Query, Reply};
+use tribune_types::query::{NodeDump, Query, Reply, ServiceQuery};
 
 use super::Error;
-use super::catalog::NodeSpecificRequest;
+use super::catalog::{NodeSpecificRequest, ServiceSpecificRequest};
 use super::common::Common;
 use super::fields::{Empty, Fields};
-use super::health::checks_of;
+use super::health::{checks_of, nobody};
 use crate::msgpack::{self, Map, Str};
-use crate::records::{HealthCheck, Node, NodeService, RecordError, mirror};
+use crate::records::{HealthCheck, Node, NodeService, mirror};
 
 mirror! {
     /// `structs.ServiceDumpRequest`.
@@ -57,15 +57,32 @@ pub(super) fn decode(
         },
         "Internal.ServiceDump" => {
             let request: ServiceDumpRequest<'_> = msgpack::from_slice(body)?;
-            let kind = || {
-                domain::ServiceKind::parse(&request.kind).ok_or_else(|| RecordError::Word {
-                    field: "service kind",
-                    word: request.kind.to_string(),
-                })
-            };
-            Query::ServiceDump {
-                kind: request.use_kind.then(kind).transpose()?,
-                filter: filter(),
+            match (request.use_kind, domain::ServiceKind::parse(&request.kind)) {
+                (false, _) => Query::ServiceDump {
+                    kind: None,
+                    filter: filter(),
+                },
+                (true, Some(kind)) => Query::ServiceDump {
+                    kind: Some(kind),
+                    filter: filter(),
+                },
+                // There is nothing of that kind.
+                (true, None) => Query::ServiceHealth {
+                    service: ServiceQuery {
+                        name: nobody(),
+                        ..ServiceQuery::default()
+                    },
+                    passing_only: false,
+                },
+            }
+        }
+        "Internal.GatewayServiceDump" => {
+            let request: ServiceSpecificRequest<'_> = msgpack::from_slice(body)?;
+            if request.service_name.is_empty() {
+                return Err(Error::refused("Must provide gateway name"));
+            }
+            Query::GatewayServices {
+                gateway: request.service_name.into(),
             }
         }
         _ => return Ok(None),

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tribune_types::id::Uuid;
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::{Query, Reply};
 
 use super::Error;
 use super::fields::{Empty, Fields};
-use crate::msgpack::{self, Str};
-use crate::records::{DirEntry, KvsRequest, RawStr, RecordError, kv_op, kv_op_word, mirror};
+use super::session::lookup;
+use crate::msgpack;
+use crate::records::{DirEntry, KvsRequest, RawStr, kv_op, kv_op_word, mirror};
 
 mirror! {
     /// `structs.KeyRequest`.
@@ -75,15 +77,19 @@ pub(super) fn keys(body: &[u8]) -> Result<Reply, Error> {
 
 pub(super) fn apply(body: &[u8]) -> Result<(KvOp, KvEntry), Error> {
     let mut request: KvsRequest<'_> = msgpack::from_slice(body)?;
-    let op = kv_op(&request.op)?;
-    if !matches!(op, KvOp::Lock | KvOp::Unlock) {
+    let op = kv_op(&request.op)
+        .map_err(|_| Error::Refused(format!("Invalid KVS operation '{}'", &*request.op)))?;
+    let session = std::mem::take(&mut request.dir_ent.session);
+    let mut entry = KvEntry::try_from(request.dir_ent)?;
+    entry.session = match op {
+        _ if session.is_empty() => None,
+        KvOp::Lock => Some(lookup(&session)?),
+        // Whoever holds the lock, it is not this one.
+        KvOp::Unlock => Some(Uuid::parse(&session).unwrap_or_default()),
         // Only locks look at the session.
-        request.dir_ent.session = Str::default();
-    }
-    match KvEntry::try_from(request.dir_ent) {
-        Err(RecordError::Uuid { text, .. }) => Err(super::session::lookup_error(&text)),
-        entry => Ok((op, entry?)),
-    }
+        _ => None,
+    };
+    Ok((op, entry))
 }
 
 pub(super) fn put_apply<'a>(op: KvOp, entry: &'a KvEntry, fields: &mut Fields<'a>) {
@@ -100,6 +106,7 @@ mod tests {
     fn a_session_that_is_no_uuid_matters_to_locks_only() {
         for (op, want) in [
             ("set", None),
+            ("unlock", None),
             (
                 "lock",
                 Some("failed session lookup: index error: UUID must be 36 characters"),

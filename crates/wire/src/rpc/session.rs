@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tribune_types::id::{SessionId, Uuid};
 use tribune_types::query::{Query, Reply};
 use tribune_types::session as domain;
+use tribune_types::uuid::parse_session;
 use tribune_types::write::Write;
 
 use super::Error;
@@ -26,26 +27,18 @@ mirror! {
     }
 }
 
-/// What the original says when it is asked for a session whose ID is no UUID.
-pub(super) fn lookup_error(id: &str) -> Error {
-    let why = if id.len() == 36 {
-        format!("Invalid UUID {id:?}")
-    } else {
-        "UUID must be 36 characters".to_owned()
-    };
-    Error::Refused(format!("failed session lookup: index error: {why}"))
-}
-
-fn parse(id: &str) -> Result<SessionId, Error> {
-    Uuid::parse(id).map_err(|_| lookup_error(id))
+/// The session of that ID; of IDs that no session can have, the nil one, which no session has.
+pub(super) fn lookup(id: &str) -> Result<SessionId, Error> {
+    let id = parse_session(id).map_err(Error::Refused)?;
+    Ok(id.unwrap_or_default())
 }
 
 fn specific(body: &[u8]) -> Result<SessionId, Error> {
     let request: SessionSpecificRequest<'_> = msgpack::from_slice(body)?;
     if request.session_id.is_empty() {
-        parse(&request.session)
+        lookup(&request.session)
     } else {
-        parse(&request.session_id)
+        lookup(&request.session_id)
     }
 }
 
@@ -78,15 +71,18 @@ pub(super) fn apply(body: &[u8]) -> Result<Write, Error> {
             let mut session = request.session;
             // The servers choose the ID, whatever the caller proposes.
             session.id = Str::default();
-            Ok(Write::SessionCreate(Box::new(session.try_into()?)))
+            match domain::Session::try_from(session) {
+                Err(RecordError::Word { word, .. }) => {
+                    Err(Error::Refused(format!("Invalid Behavior setting '{word}'")))
+                }
+                session => Ok(Write::SessionCreate(Box::new(session?))),
+            }
         }
         "destroy" if request.session.id.is_empty() => Err(Error::refused("Must provide ID")),
-        "destroy" => Ok(Write::SessionDestroy(parse(&request.session.id)?)),
-        word => Err(RecordError::Word {
-            field: "session operation",
-            word: word.to_owned(),
-        }
-        .into()),
+        "destroy" => Ok(Write::SessionDestroy(lookup(&request.session.id)?)),
+        word => Err(Error::Refused(format!(
+            "Invalid Session operation '{word}'"
+        ))),
     }
 }
 

@@ -7,17 +7,39 @@ use tribune_types::id::Index;
 use tribune_types::kv::KvEntry;
 use tribune_types::query::QueryMeta;
 use tribune_types::txn::{TxnError, TxnOp, TxnOutcome, TxnResult};
+use tribune_types::uuid::lookup_error;
 
 use super::Error;
 use super::common::put_meta;
 use super::fields::{Empty, Fields};
 use crate::msgpack;
-use crate::records::{self, TxnRequest, TxnResponse};
+use crate::records::{self, RecordError, TxnRequest, TxnResponse};
 
-pub(super) fn ops(body: &[u8]) -> Result<Vec<TxnOp>, Error> {
+/// Operations, or the outcome of a transaction in which some are none.
+pub(super) fn ops(body: &[u8]) -> Result<Result<Vec<TxnOp>, TxnOutcome>, Error> {
     let request: TxnRequest<'_> = msgpack::from_slice(body)?;
-    let ops = request.ops.unwrap_or_default().into_iter();
-    Ok(ops.map(TxnOp::try_from).collect::<Result<_, _>>()?)
+    let (mut ops, mut errors) = (Vec::new(), Vec::new());
+    for (op_index, op) in request.ops.unwrap_or_default().into_iter().enumerate() {
+        match TxnOp::try_from(op) {
+            Ok(op) => ops.push(op),
+            Err(err) => errors.push(TxnError {
+                op_index,
+                what: match err {
+                    RecordError::Missing(_) => "no operation specified".to_owned(),
+                    RecordError::Uuid { text, .. } => lookup_error("session", &text)
+                        .unwrap_or_else(|| "invalid session".to_owned()),
+                    err => err.to_string(),
+                },
+            }),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(Ok(ops));
+    }
+    Ok(Err(TxnOutcome {
+        errors,
+        ..TxnOutcome::default()
+    }))
 }
 
 pub(super) fn put_ops<'a>(ops: &'a [TxnOp], fields: &mut Fields<'a>) {
@@ -42,8 +64,12 @@ pub(super) fn put_read_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
 fn fields(outcome: &TxnOutcome) -> Fields<'_> {
     let response = TxnResponse::from(outcome);
     let mut fields = Fields::default();
+    let applied = response.errors.is_none();
     fields.put("Errors", response.errors);
-    fields.put("Results", response.results);
+    fields.put(
+        "Results",
+        applied.then(|| response.results.unwrap_or_default()),
+    );
     fields
 }
 

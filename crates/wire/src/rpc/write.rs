@@ -4,6 +4,7 @@ use tribune_types::catalog::Register;
 use tribune_types::id::Index;
 use tribune_types::kv::KvOp;
 use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
+use tribune_types::uuid::parse_node_id;
 use tribune_types::write::{Write, WriteReply};
 
 use super::common::{put_meta, put_options};
@@ -108,11 +109,15 @@ fn whole<T: serde::Serialize>(request: &T) -> Vec<u8> {
     encoded.unwrap_or_default()
 }
 
-/// The write of a method; `None` if the method is none.
+/// The write of a method; `None` if the method is none. Transactions are decoded apart. Transactions are decoded apart.
 pub(super) fn decode_write(method: &str, body: &[u8]) -> Result<Option<Write>, Error> {
     Ok(Some(match method {
         "Catalog.Register" => {
             let request: RegisterRequest<'_> = msgpack::from_slice(body)?;
+            if !request.id.is_empty() {
+                parse_node_id(&request.id)
+                    .map_err(|why| Error::Refused(format!("Bad node ID: {why}")))?;
+            }
             Write::Register(Box::new(Register::try_from(request)?))
         }
         "Catalog.Deregister" => {
@@ -126,8 +131,6 @@ pub(super) fn decode_write(method: &str, body: &[u8]) -> Result<Option<Write>, E
         }
         "Session.Apply" => session::apply(body)?,
         "Session.Renew" => session::renew(body)?,
-        "Txn.Apply" => Write::Txn(txn::ops(body)?),
-        "Txn.Read" => Write::TxnRead(txn::ops(body)?),
         _ => return operator::apply(method, body),
     }))
 }
@@ -161,7 +164,8 @@ impl ReplyForm {
             | Write::Deregister(_)
             | Write::Coordinate(_)
             | Write::RaftRemovePeer(_) => ReplyForm::Nothing,
-            Write::Kv(KvOp::Set | KvOp::Delete | KvOp::DeleteTree, _) => ReplyForm::NoVerdict,
+            Write::Kv(KvOp::Set | KvOp::Delete | KvOp::DeleteTree, _)
+            | Write::Autopilot { cas: None, .. } => ReplyForm::NoVerdict,
             Write::Kv(..) | Write::Autopilot { .. } => ReplyForm::Verdict,
             Write::SessionCreate(_) | Write::SessionDestroy(_) => ReplyForm::SessionId,
             Write::SessionRenew(_) => ReplyForm::Renewed,
