@@ -5,6 +5,8 @@
 //!
 //! A request for a datacenter that is not ours fails; an empty one is none, except where the original does not look.
 
+mod absent;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,26 +20,7 @@ use tribune_types::write::Write;
 use tribune_wire::rpc::{self, Call, Envelope, ReplyForm, decode_call};
 
 use crate::Handle;
-
-/// Groups of methods that servers have. Some methods of them are not built here.
-const GROUPS: [&str; 16] = [
-    "ACL",
-    "Catalog",
-    "ConfigEntry",
-    "ConnectCA",
-    "Coordinate",
-    "DiscoveryChain",
-    "FederationState",
-    "Health",
-    "Intention",
-    "Internal",
-    "KVS",
-    "Operator",
-    "PreparedQuery",
-    "Session",
-    "Status",
-    "Txn",
-];
+use absent::{Absent, absent};
 
 /// Why a call fails.
 #[derive(Debug)]
@@ -65,6 +48,15 @@ impl From<rpc::Error> for Failure {
     }
 }
 
+impl From<Absent> for Failure {
+    fn from(absent: Absent) -> Failure {
+        match absent {
+            Absent::Off(text) => Failure::Failed(text.to_owned()),
+            Absent::Unknown(text) => Failure::NotUnderstood(text),
+        }
+    }
+}
+
 /// Serves the calls of one agent.
 pub(crate) struct RpcServer {
     handle: Handle,
@@ -77,7 +69,7 @@ impl RpcServer {
 
     async fn serve(&self, peer: SocketAddr, method: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
         let Some(call) = decode_call(method, body)? else {
-            return Err(Failure::NotUnderstood(unknown(method)));
+            return Err(absent(method).into());
         };
         let mut reply = Vec::new();
         match call {
@@ -126,7 +118,7 @@ impl RpcServer {
                 let write = Write::EventFire(Box::new(event));
                 self.write(peer, &fire.envelope, write, &mut reply).await?;
             }
-            Call::Keyring(_) => return Err(Failure::NotUnderstood(unknown(method))),
+            Call::Keyring(_) => return Err(absent(method).into()),
         }
         Ok(reply)
     }
@@ -190,15 +182,6 @@ fn datacenter(envelope: &Envelope) -> Result<Text, RpcError> {
 /// The datacenter of requests that mean ours if they name none.
 fn named(envelope: &Envelope) -> Option<&str> {
     (!envelope.datacenter.is_empty()).then_some(&*envelope.datacenter)
-}
-
-/// What the original says about methods it does not have. Agents match the beginning.
-fn unknown(method: &str) -> String {
-    match method.rsplit_once('.') {
-        None => format!("rpc: service/method request ill-formed: {method}"),
-        Some((group, _)) if GROUPS.contains(&group) => format!("rpc: can't find method {method}"),
-        Some(_) => format!("rpc: can't find service {method}"),
-    }
 }
 
 impl tribune_net::Handler for RpcServer {
