@@ -1,6 +1,8 @@
 //! The server port as callers see it: captured requests of real agents are answered in the shape of the captured
 //! replies, and failures look as callers expect.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;

@@ -84,16 +84,18 @@ impl<'a> Fields<'a> {
         encode::put_map(out, self.0.len() as u32);
         for (key, value) in &self.0 {
             encode::put_str(out, key);
-            // The serializer fails on lengths beyond 32 bits only, which do not get into this process.
-            let done = match value {
-                Value::Nil => Ok(encode::put_nil(out)),
-                Value::Bool(v) => Ok(encode::put_bool(out, *v)),
-                Value::Int(v) => Ok(encode::put_int(out, *v)),
-                Value::Uint(v) => Ok(encode::put_uint(out, *v)),
-                Value::Raw(v) => Ok(encode::put_raw(out, v)),
-                Value::Other(v) => v.encode(out),
-            };
-            debug_assert!(done.is_ok(), "{key} cannot be encoded: {done:?}");
+            match value {
+                Value::Nil => encode::put_nil(out),
+                Value::Bool(v) => encode::put_bool(out, *v),
+                Value::Int(v) => encode::put_int(out, *v),
+                Value::Uint(v) => encode::put_uint(out, *v),
+                Value::Raw(v) => encode::put_raw(out, v),
+                Value::Other(v) => {
+                    let done = v.encode(out);
+                    // It fails on lengths beyond 32 bits only, which do not get into this process.
+                    debug_assert!(done.is_ok(), "{key} cannot be encoded: {done:?}");
+                }
+            }
         }
     }
 

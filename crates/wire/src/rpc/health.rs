@@ -149,7 +149,7 @@ pub(super) fn put_reply<'a>(filter: &str, reply: &'a Reply, fields: &mut Fields<
             fields.list("HealthChecks", checks, empty, |c| HealthCheck::from(&**c));
         }
         Reply::Instances(found) => {
-            fields.list("Nodes", found, empty, |i| CheckServiceNode::from(i));
+            fields.list("Nodes", found, empty, CheckServiceNode::from);
         }
         _ => return false,
     }

@@ -95,7 +95,7 @@ pub(super) fn put_service_dump(kind: Option<domain::ServiceKind>, fields: &mut F
 }
 
 pub(super) fn put_dump<'a>(filter: &str, dump: &'a [NodeDump], fields: &mut Fields<'a>) {
-    fields.list("Dump", dump, Empty::after(filter), |d| NodeInfo::from(d));
+    fields.list("Dump", dump, Empty::after(filter), NodeInfo::from);
 }
 
 impl<'a> From<&'a NodeDump> for NodeInfo<'a> {

@@ -85,7 +85,7 @@ pub fn encode_keyring(request: &KeyringRequest, datacenter: &str, token: &str) -
 /// Encodes the reply: the answers of all pools. Its meta is left at zero, as the original leaves it.
 pub fn encode_keyring_reply(responses: &[domain::KeyringResponse], out: &mut Vec<u8>) {
     let mut fields = Fields::default();
-    fields.list("Responses", responses, Empty::Nil, |r| Response::from(r));
+    fields.list("Responses", responses, Empty::Nil, Response::from);
     put_meta(&mut fields, &QueryMeta::default());
     fields.finish(out);
 }

@@ -43,7 +43,7 @@ pub(super) fn ops(body: &[u8]) -> Result<Result<Vec<TxnOp>, TxnOutcome>, Error> 
 }
 
 pub(super) fn put_ops<'a>(ops: &'a [TxnOp], fields: &mut Fields<'a>) {
-    fields.list("Ops", ops, Empty::Nil, |op| records::TxnOp::from(op));
+    fields.list("Ops", ops, Empty::Nil, records::TxnOp::from);
 }
 
 pub(super) fn put_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
