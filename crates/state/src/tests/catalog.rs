@@ -1,6 +1,6 @@
 //! The catalog: identity of nodes, registration, deregistration, order and indexes of replies.
 
-use tribune_types::catalog::{Register, SERF_HEALTH, Service, ServiceKind, Status};
+use tribune_types::catalog::{Register, SERF_HEALTH, Service, ServiceAddress, ServiceKind, Status};
 use tribune_types::command::Command;
 use tribune_types::coordinate::{Coordinate, CoordinateEntry};
 use tribune_types::id::Index;
@@ -596,4 +596,82 @@ fn an_address_belongs_to_a_node_before_a_service() {
     assert!(matches!(reverse(&b, "10.0.0.1"), Some(ReverseMatch::Node(n)) if &*n.name == "n"));
     assert!(matches!(reverse(&b, "10.0.0.7"), Some(ReverseMatch::Service(s)) if &*s.name == "web"));
     assert!(reverse(&b, "::1").is_none());
+}
+
+#[test]
+fn instances_are_found_by_their_own_and_tagged_addresses_and_dumped_by_kind() {
+    let mut b = Bench::default();
+    let mut own = service("s", "web");
+    own.address = text("10.0.0.7");
+    let mut tagged = service("t", "db");
+    tagged.tagged_addresses = vec![(
+        text("wan"),
+        ServiceAddress {
+            address: text("10.0.0.7"),
+            port: 1,
+        },
+    )];
+    let mut proxy = service("p", "web-proxy");
+    proxy.kind = ServiceKind::ConnectProxy;
+    for s in [own, tagged, proxy] {
+        b.done(with_service("n", s));
+    }
+    let at = |address: &str, filter: &str| {
+        let query = Query::ServicesAt {
+            address: text(address),
+            options: ListOptions {
+                filter: text(filter),
+                ..ListOptions::default()
+            },
+        };
+        match b.read(&query).0 {
+            Reply::ServiceNodes(found) => {
+                let mut ids: Vec<String> = found.iter().map(|(_, s)| s.id.to_string()).collect();
+                ids.sort();
+                ids.concat()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    // The address of the node is not an instance's own.
+    let found = [
+        at("10.0.0.7", ""),
+        at("10.0.0.7", "ServiceName == db"),
+        at("10.0.0.1", ""),
+    ];
+    assert_eq!(found, ["st", "t", ""]);
+    let dump = |kind| {
+        let filter = Text::default();
+        match b.read(&Query::ServiceDump { kind, filter }).0 {
+            Reply::Instances(found) => found.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let counts = [
+        dump(None),
+        dump(Some(ServiceKind::Typical)),
+        dump(Some(ServiceKind::ConnectProxy)),
+        dump(Some(ServiceKind::MeshGateway)),
+    ];
+    assert_eq!(counts, [3, 2, 1, 0]);
+}
+
+#[test]
+fn checks_say_whether_the_tags_of_their_instance_were_given_as_an_empty_list() {
+    let mut b = Bench::default();
+    for given in [true, false, true] {
+        let mut web = service("w", "web");
+        web.tags = Vec::new();
+        web.given_empty.tags = given;
+        b.done(with_service("n", web));
+        b.done(with_check("n", check("c", "w", Status::Passing)));
+        let query = Query::NodeChecks {
+            node: text("n"),
+            filter: Text::default(),
+        };
+        let Reply::Checks(checks) = b.read(&query).0 else {
+            panic!("no checks");
+        };
+        assert_eq!(checks[0].tags_given_empty, given);
+    }
 }

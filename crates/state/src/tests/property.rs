@@ -255,6 +255,14 @@ fn queries() -> Vec<Query> {
             kind: None,
             filter: text("Checks.Status != passing"),
         },
+        Query::ServiceDump {
+            kind: Some(ServiceKind::ConnectProxy),
+            filter: Text::default(),
+        },
+        Query::ServicesAt {
+            address: text("10.0.0.2"),
+            options: ListOptions::default(),
+        },
         Query::Coordinates {
             node: None,
             segment: None,
