@@ -114,7 +114,8 @@ impl RpcServer {
                 reply = known;
             }
             Call::EventFire(fire) => {
-                let event = rpc::unpack_event(&fire.payload)?;
+                let event = rpc::unpack_event(&fire.payload)
+                    .map_err(|err| Failure::Failed(err.to_string()))?;
                 let write = Write::EventFire(Box::new(event));
                 self.write(peer, &fire.envelope, write, &mut reply).await?;
             }
