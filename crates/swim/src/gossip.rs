@@ -30,6 +30,20 @@ impl Exchanges {
             begun: false,
         }
     }
+
+    /// As of a node that has run for long in a pool of so many: the next exchange is somewhere in a whole period.
+    pub(crate) fn under_way(
+        now: Mono,
+        interval: Duration,
+        nodes: usize,
+        rng: &mut crate::random::Rng,
+    ) -> Exchanges {
+        let period = exchange_interval(interval, nodes);
+        Exchanges {
+            due: (!interval.is_zero()).then(|| now + rng.below_duration(period)),
+            begun: true,
+        }
+    }
 }
 
 impl Swim {

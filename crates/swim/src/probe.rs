@@ -153,8 +153,11 @@ impl Swim {
     }
 
     /// The next entry that is worth a probe. At the end of the order the old dead are forgotten and a new order begins.
+    ///
+    /// What is left of this round and the whole next one are considered, so somebody is found if there is anybody. Consul
+    /// gives up after as many entries as the table has, and so leaves out ticks in small pools.
     fn next_target(&mut self, now: Mono) -> Option<u32> {
-        for _ in 0..=self.table.len() {
+        for _ in 0..2 * self.table.len() {
             if self.prober.at >= self.table.len() {
                 self.table
                     .purge(now, self.options.timing.gossip_to_the_dead);

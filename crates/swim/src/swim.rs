@@ -99,7 +99,7 @@ impl Swim {
 
     /// A pool that knows and believes these nodes (and their incarnations) from the start: a converged pool, for
     /// simulations. Nobody is asked about them and no news of them is given or spread. The own name may be among them;
-    /// then that record is used.
+    /// then that record is used. The first exchange of states comes somewhere within a whole period, as after a long time.
     pub fn with_table(
         options: Options,
         now: Mono,
@@ -124,6 +124,8 @@ impl Swim {
         }
         swim.table.shuffle(&mut swim.rng);
         swim.outbox.population = swim.table.len();
+        let interval = swim.options.timing.push_pull_interval;
+        swim.exchanges = Exchanges::under_way(now, interval, swim.table.len(), &mut swim.rng);
         swim.settle(now, out);
         swim
     }
@@ -181,6 +183,8 @@ impl Swim {
         self.expire_suspicions(now, out);
         self.probe_on_time(now, out);
         self.exchange(now, out);
+        // What was queued just now takes part if this is a point of the grid.
+        self.gossip_tick.want(self.has_gossip(), now);
         if self.gossip_tick.take(now) {
             self.gossip(now, out);
         }
