@@ -78,13 +78,6 @@ fn index(ring: &Ring) -> u64 {
 }
 
 impl LocalAgent {
-    /// Checks an event and delivers it to this agent, as long as there is no gossip to spread it.
-    pub(crate) fn fire_event(&self, event: UserEvent) -> Result<(), RpcError> {
-        validate(&event)?;
-        self.receive_event(event);
-        Ok(())
-    }
-
     /// Takes an event that is for all agents; keeps it if its filters name this one.
     pub(crate) fn receive_event(&self, event: UserEvent) {
         let node = self.look(|core| core.node().name.clone());
@@ -124,9 +117,12 @@ pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
     } else {
         return Ok(());
     };
-    refuse(format!(
-        "1 error occurred:\n\t* error broadcasting event to segment \"\": {problem}\n\n"
-    ))
+    refuse(broadcast_error(problem))
+}
+
+/// Why an event was not sent, in the words clients know.
+pub(crate) fn broadcast_error(problem: &str) -> String {
+    format!("1 error occurred:\n\t* error broadcasting event to segment \"\": {problem}\n\n")
 }
 
 /// Size of the packed event: a map of short keys with raw values.

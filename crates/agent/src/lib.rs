@@ -4,6 +4,7 @@ mod checks;
 mod client;
 mod cluster;
 mod events;
+mod gossip;
 pub mod handle;
 mod host;
 pub mod info;
@@ -21,5 +22,6 @@ mod tokens;
 mod watches;
 
 pub use client::ServerAddr;
+pub use gossip::PoolError;
 pub use handle::Handle;
 pub use tribune_server::answer::{Answer, Form, Shared};

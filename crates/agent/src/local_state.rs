@@ -7,7 +7,6 @@
 //!
 //! Limits: events 256; files and pushes are bounded by the requests that wait for them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 use tribune_config::Config;
+use tribune_local::members::Pool;
 use tribune_local::{Action, NodeInfo, Options, PortRange, Refusal, Registry};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::caller::{Caller, Token};
-use tribune_types::catalog::CONSUL_SERVICE;
 use tribune_types::definition::{CheckDefinition, ServiceDefinition};
 use tribune_types::member::{Member, MemberStatus};
 use tribune_types::text::{Text, TextMap, text};
@@ -28,7 +27,7 @@ use tribune_types::time::Mono;
 use crate::Handle;
 use crate::checks::{Outcome, Scheduler, TlsFilesForChecks, TlsForChecks};
 use crate::events::Events;
-use crate::info::{COMPATIBLE_VERSION, Identity};
+use crate::info::Identity;
 use crate::persist::{
     self, FileOp, JournalError, Paths, Store, Ticket, encode_check, encode_service, encode_state,
 };
@@ -340,13 +339,13 @@ impl LocalAgent {
         }
     }
 
-    /// Members of a pool while gossip is not built: this agent alone.
-    pub(crate) fn members(&self, wan: bool) -> Vec<Member> {
+    /// Members of a pool that is not there: this agent alone.
+    pub(crate) fn lone_member(&self, wan: bool, revision: &str) -> Arc<[Member]> {
         let config = self.config();
         if wan && !config.server.enabled {
-            return Vec::new();
+            return Arc::default();
         }
-        own_member(&config, &self.identity, wan)
+        own_member(&config, &self.identity, wan, revision)
             .into_iter()
             .collect()
     }
@@ -508,43 +507,13 @@ fn tls_for_checks(env: &Env, config: &Config) -> TlsForChecks {
     TlsForChecks::new(env.disk(), files)
 }
 
-/// This agent as a member of a pool, with Consul's tags (rpc.md section 4).
-fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member> {
-    let gossip: SocketAddr = if wan {
-        config.addrs.serf_wan_advertise?
+/// This agent as a member of a pool (gossip.md section 10.1).
+fn own_member(config: &Config, identity: &Identity, wan: bool, revision: &str) -> Option<Member> {
+    let (gossip, pool): (SocketAddr, _) = if wan {
+        (config.addrs.serf_wan_advertise?, Pool::Wan)
     } else {
-        config.addrs.serf_lan_advertise
+        (config.addrs.serf_lan_advertise, Pool::Lan)
     };
-    let mut tags: BTreeMap<&str, String> = BTreeMap::from([
-        ("dc", identity.datacenter.to_string()),
-        ("id", identity.id.to_string()),
-        ("segment", String::new()),
-        ("vsn", "2".to_owned()),
-        ("vsn_min", "2".to_owned()),
-        ("vsn_max", "3".to_owned()),
-        ("build", format!("{COMPATIBLE_VERSION}:")),
-        (
-            "acls",
-            if config.acl.enabled { "1" } else { "0" }.to_owned(),
-        ),
-    ]);
-    if identity.server {
-        tags.insert("role", CONSUL_SERVICE.to_owned());
-        tags.insert("port", config.addrs.rpc_advertise.port().to_string());
-        tags.insert("raft_vsn", "3".to_owned());
-        tags.insert("ft_fs", "1".to_owned());
-        if config.server.bootstrap {
-            tags.insert("bootstrap", "1".to_owned());
-        }
-        if config.server.bootstrap_expect > 0 {
-            tags.insert("expect", config.server.bootstrap_expect.to_string());
-        }
-        if let (false, Some(wan)) = (wan, config.addrs.serf_wan_advertise) {
-            tags.insert("wan_join_port", wan.port().to_string());
-        }
-    } else {
-        tags.insert("role", "node".to_owned());
-    }
     let name = if wan {
         text(&format!("{}.{}", identity.node, identity.datacenter))
     } else {
@@ -554,7 +523,7 @@ fn own_member(config: &Config, identity: &Identity, wan: bool) -> Option<Member>
         name,
         addr: text(&gossip.ip().to_string()),
         port: gossip.port(),
-        tags: tags.into_iter().map(|(k, v)| (text(k), text(&v))).collect(),
+        tags: crate::gossip::tags(config, identity, revision, pool),
         status: MemberStatus::Alive,
         protocol: [1, 5, 2],
         delegate: [2, 5, 4],

@@ -119,7 +119,14 @@ impl RpcServer {
                 let write = Write::EventFire(Box::new(event));
                 self.write(peer, &fire.envelope, write, &mut reply).await?;
             }
-            Call::Keyring(_) => return Err(absent(method).into()),
+            Call::Keyring(call) => {
+                if *datacenter(&call.envelope)? != *self.handle.identity().datacenter {
+                    return Err(RpcError::NoPath.into());
+                }
+                let caller = caller(&call.envelope, peer);
+                let responses = self.handle.keyring(&caller, call.request).await?;
+                rpc::encode_keyring_reply(&responses, &mut reply);
+            }
         }
         Ok(reply)
     }

@@ -20,6 +20,7 @@ use tribune_types::text::text;
 
 use crate::client::Client;
 use crate::cluster::Cluster;
+use crate::gossip::{self, Pool, PoolError, RetryJoin};
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
 pub use crate::local_state::{Applied, Reload};
@@ -83,6 +84,16 @@ pub enum StartError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The gossip pool cannot be started.
+    #[error("Failed to start Consul {role}: Failed to start {pool}: {source}")]
+    Gossip {
+        /// `server` or `client`.
+        role: &'static str,
+        /// The pool, as the role names it.
+        pool: &'static str,
+        /// The cause.
+        source: PoolError,
+    },
     /// A configured service or check is wrong, or its folder cannot be used.
     #[error("{0}")]
     Local(String),
@@ -104,6 +115,8 @@ pub struct Agent {
     server: Option<Server>,
     tasks: TaskGroup,
     process: mpsc::Receiver<ProcessRequest>,
+    /// Says that the tries to join are used up.
+    joins: mpsc::Receiver<String>,
     /// Keeps other processes out of the data folder.
     _lock: Option<File>,
 }
@@ -171,11 +184,25 @@ impl Agent {
         };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
+        let started = gossip::start_lan(env, &tasks, &config, &identity, &revision);
+        let (lan, lan_parts) = match started {
+            Ok(started) => started,
+            Err(source) => {
+                let (role, pool) = if server.is_some() {
+                    ("server", "LAN Serf")
+                } else {
+                    ("client", "lan serf")
+                };
+                stop.cancel();
+                return Err(StartError::Gossip { role, pool, source });
+            }
+        };
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
             local,
             cluster,
+            lan: Some(lan.clone()),
             telemetry,
             logs,
             revision,
@@ -198,12 +225,15 @@ impl Agent {
             tasks.spawn("servers", rebalance(handle.clone(), tasks.stop().clone()));
         }
         handle.inner.local.spawn_tasks(&handle, &tasks);
+        gossip::run_lan(&handle, &lan, lan_parts, &tasks);
+        let joins = retry_join(&config, lan, &tasks);
         Ok(Agent {
             env: env.clone(),
             handle,
             server,
             tasks,
             process,
+            joins,
             _lock: lock,
         })
     }
@@ -221,6 +251,7 @@ impl Agent {
                 Some(ProcessRequest::Leave(answer)) => Ending::Leave(answer),
                 None => Ending::Failed("the agent's tasks ended".to_owned()),
             },
+            Some(reason) = self.joins.recv() => Ending::Failed(reason),
             reason = storage_failed(self.server.as_ref()) => {
                 error!(%reason, "storage failed, the agent ends");
                 Ending::Failed(reason)
@@ -228,8 +259,28 @@ impl Agent {
         }
     }
 
-    /// Leaves the cluster gracefully: a server among others hands over and waits. Alone there is nothing to hand over.
+    /// Joins the addresses that are to be joined at the start. One that works is enough.
+    ///
+    /// # Errors
+    /// None works; the text names each.
+    pub async fn join_at_start(&self) -> Result<(), String> {
+        let addrs = &self.handle.config().join.start_lan;
+        let Some(pool) = self.handle.inner.lan.as_ref().filter(|_| !addrs.is_empty()) else {
+            return Ok(());
+        };
+        let joined = pool.join(addrs).await;
+        if joined.count == 0 {
+            return Err(joined.error_text());
+        }
+        Ok(())
+    }
+
+    /// Leaves the cluster gracefully: first the gossip pool; then a server among others waits. Alone there is nothing to
+    /// hand over.
     pub async fn leave(&self) {
+        if let Some(pool) = &self.handle.inner.lan {
+            pool.leave().await;
+        }
         let peers = self
             .server
             .as_ref()
@@ -257,7 +308,7 @@ impl Agent {
 /// Changes the order in which a client asks servers, now and then.
 async fn rebalance(handle: Handle, stop: CancellationToken) {
     if let Some(client) = handle.inner.cluster.client() {
-        let members = || handle.members(false).len();
+        let members = || handle.member_count();
         client.run_rebalance(members, stop).await;
     }
 }
@@ -268,6 +319,25 @@ async fn storage_failed(server: Option<&Server>) -> String {
         Some(server) => server.failed().await,
         None => std::future::pending().await,
     }
+}
+
+/// Joins again and again until it works; what comes out says that the tries are used up.
+fn retry_join(config: &Config, pool: Pool, tasks: &TaskGroup) -> mpsc::Receiver<String> {
+    let (exhausted, joins) = mpsc::channel(1);
+    let join = RetryJoin {
+        addrs: config.join.retry_lan.clone(),
+        interval: config.join.retry_interval_lan,
+        max: config.join.retry_max_lan,
+    };
+    let stop = tasks.stop().clone();
+    tasks.spawn("retry-join", async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = join.run(pool, exhausted) => {}
+        }
+    });
+    joins
 }
 
 /// Makes the data folder and locks it.

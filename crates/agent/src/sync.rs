@@ -97,7 +97,7 @@ fn retry_at(handle: &Handle, succeeded: bool, now: Mono) -> Mono {
 }
 
 fn members(handle: &Handle) -> usize {
-    handle.inner.local.members(false).len()
+    handle.member_count()
 }
 
 /// A random number in [0, 1).

@@ -558,12 +558,11 @@ fn settings_that_protect_are_refused_until_they_are_enforced() {
         "acl { enabled = true }",
         "acl_datacenter = \"dc1\"",
         "acl { default_policy = \"deny\" }",
-        "encrypt = \"pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=\"",
         "verify_incoming = true ca_file = \"/x\"",
         "verify_incoming_rpc = true ca_file = \"/x\"",
         "verify_outgoing = true ca_file = \"/x\"",
         "verify_server_hostname = true ca_file = \"/x\"",
-        "serf_lan_allowed_cidrs = [\"10.0.0.0/8\"]",
+        "serf_wan_allowed_cidrs = [\"10.0.0.0/8\"]",
         "auto_encrypt { allow_tls = true }",
     ] {
         let error = agent(&["-dev", "-hcl", text]).unwrap_err();
@@ -584,8 +583,8 @@ fn settings_that_protect_are_refused_until_they_are_enforced() {
 fn features_without_code_are_named_in_a_warning() {
     for (text, key) in [
         ("", "connect.enabled"),
-        ("retry_join = [\"a\"]", "retry_join"),
-        ("start_join = [\"a\"]", "start_join"),
+        ("retry_join_wan = [\"a\"]", "retry_join_wan"),
+        ("start_join_wan = [\"a\"]", "start_join_wan"),
         ("ports { grpc = 8502 }", "ports.grpc"),
         (
             "telemetry { circonus_api_app = \"x\" }",

@@ -55,11 +55,6 @@ static ROWS: &[Row] = &[
         "ACLs are not enforced yet; starting with them enabled would leave every endpoint open",
     ),
     refuse(
-        "encrypt",
-        |c, _| !c.encrypt.key.is_empty(),
-        "gossip encryption is not built yet; traffic would be plain",
-    ),
-    refuse(
         "verify_incoming",
         |c, _| c.reloadable.tls.verify_incoming,
         "TLS on the server port is not built yet; use \"verify_incoming_https\" for the HTTPS listener",
@@ -78,11 +73,6 @@ static ROWS: &[Row] = &[
         "verify_outgoing",
         |c, _| c.reloadable.tls.verify_outgoing,
         "TLS between agents is not built yet; connections would not be verified",
-    ),
-    refuse(
-        "serf_lan_allowed_cidrs",
-        |c, _| !c.addrs.serf_lan_allowed.is_empty(),
-        "gossip is not built yet; the list of allowed networks would not be enforced",
     ),
     refuse(
         "serf_wan_allowed_cidrs",
@@ -120,29 +110,14 @@ static ROWS: &[Row] = &[
         "waits for other servers, which are found by gossip; gossip is not built yet",
     ),
     warn(
-        "start_join",
-        |c, _| !c.join.start_lan.is_empty(),
-        "gossip is not built yet",
-    ),
-    warn(
         "start_join_wan",
         |c, _| !c.join.start_wan.is_empty(),
         "WAN gossip is not built yet",
     ),
     warn(
-        "retry_join",
-        |c, _| !c.join.retry_lan.is_empty(),
-        "gossip is not built yet",
-    ),
-    warn(
         "retry_join_wan",
         |c, _| !c.join.retry_wan.is_empty(),
         "WAN gossip is not built yet",
-    ),
-    warn(
-        "rejoin_after_leave",
-        |c, _| c.join.rejoin_after_leave,
-        "gossip is not built yet",
     ),
     warn(
         "primary_gateways",
@@ -155,14 +130,9 @@ static ROWS: &[Row] = &[
         "federation of datacenters is not built yet",
     ),
     warn(
-        "gossip_lan",
-        |c, v| !c.dev_mode && custom_gossip(v, "gossip_lan"),
-        "gossip is not built yet",
-    ),
-    warn(
         "gossip_wan",
-        |c, v| !c.dev_mode && custom_gossip(v, "gossip_wan"),
-        "gossip is not built yet",
+        |c, v| !c.dev_mode && custom_gossip_wan(v),
+        "WAN gossip is not built yet",
     ),
     warn(
         "connect.enabled",
@@ -244,28 +214,19 @@ static ROWS: &[Row] = &[
     ),
 ];
 
-fn custom_gossip(view: View<'_>, pool: &str) -> bool {
+fn custom_gossip_wan(view: View<'_>) -> bool {
     // The defaults are all in the tree; a changed number is what a user asked for.
-    let defaults = if pool == "gossip_lan" {
-        [
-            ("gossip_interval", "200ms"),
-            ("probe_interval", "1s"),
-            ("probe_timeout", "500ms"),
-        ]
-    } else {
-        [
-            ("gossip_interval", "500ms"),
-            ("probe_interval", "5s"),
-            ("probe_timeout", "3s"),
-        ]
-    };
-    let mult = if pool == "gossip_lan" { 4 } else { 6 };
+    let defaults = [
+        ("gossip_interval", "500ms"),
+        ("probe_interval", "5s"),
+        ("probe_timeout", "3s"),
+    ];
     defaults
         .iter()
-        .any(|(key, value)| view.str(&format!("{pool}.{key}")) != *value)
-        || view.int(&format!("{pool}.suspicion_mult")) != mult
-        || view.int(&format!("{pool}.retransmit_mult")) != 4
-        || view.int(&format!("{pool}.gossip_nodes")) != 3
+        .any(|(key, value)| view.str(&format!("gossip_wan.{key}")) != *value)
+        || view.int("gossip_wan.suspicion_mult") != 6
+        || view.int("gossip_wan.retransmit_mult") != 4
+        || view.int("gossip_wan.gossip_nodes") != 3
 }
 
 /// Sentences about settings without effect, and about settings that stop the start.

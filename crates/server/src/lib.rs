@@ -258,6 +258,11 @@ impl Server {
         &self.0.health
     }
 
+    /// Resolves when this server gains or loses the lead, or becomes ready to lead. Cancel safe; enable it before looking.
+    pub fn leading_changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.leading().notified()
+    }
+
     pub(crate) fn leading(&self) -> &Notify {
         &self.0.leading
     }

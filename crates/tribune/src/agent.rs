@@ -135,7 +135,7 @@ async fn serve(
     };
     let _ = fronts.set(served);
     let _pid_file = PidFile::write(config.pid_file.clone())?;
-    print!("{}", banner(&config, agent.handle().identity(), REVISION));
+    print!("{}", banner(&config, agent.handle(), REVISION));
     println!("\n==> Log data will now stream in as it occurs:\n");
     logs.open_stdout();
     for warning in &warnings {
@@ -145,6 +145,15 @@ async fn serve(
     let peers = agent.handle().status_peers(None).await;
     if !config.server.bootstrap && peers.is_ok_and(|peers| peers.is_empty()) {
         warn!("no known peers, aborting election: the first server needs -bootstrap");
+    }
+    if let Err(reason) = agent.join_at_start().await {
+        error!("{reason}");
+        if let Some(fronts) = fronts.get() {
+            fronts.shutdown().await;
+        }
+        agent.shutdown().await;
+        info!(code = STOPPED, "exit");
+        return Ok(STOPPED);
     }
     systemd::ready();
     let _settling = env
@@ -181,8 +190,8 @@ async fn run_until_end(
                 Signal::Interrupt => !config.leave.skip_on_interrupt,
                 Signal::Terminate => config.leave.on_terminate,
             },
-            () = joins_exhausted(env, config) => {
-                error!("max join retry exhausted, exiting");
+            () = wan_joins_exhausted(env, config) => {
+                error!("agent: max join WAN retry exhausted, exiting");
                 return 1;
             }
             ending = agent.ending() => match ending {
@@ -208,19 +217,15 @@ async fn run_until_end(
     }
 }
 
-/// Ends when the tries to join others are used up. Until there is gossip every try fails; without a limit they go on for
-/// ever.
-async fn joins_exhausted(env: &Env, config: &Config) {
+/// Ends when the tries to join other datacenters are used up. Until there is a WAN pool every try fails; without a limit
+/// they go on for ever.
+async fn wan_joins_exhausted(env: &Env, config: &Config) {
     let join = &config.join;
-    let used_up = |addrs: &[String], max: u32, interval: Duration| {
-        (!addrs.is_empty() && max > 0).then(|| interval.saturating_mul(max))
-    };
-    let lan = used_up(&join.retry_lan, join.retry_max_lan, join.retry_interval_lan);
-    let wan = used_up(&join.retry_wan, join.retry_max_wan, join.retry_interval_wan);
-    match lan.into_iter().chain(wan).min() {
-        Some(after) => env.sleep(after).await,
-        None => std::future::pending().await,
+    if join.retry_wan.is_empty() || join.retry_max_wan == 0 {
+        return std::future::pending().await;
     }
+    env.sleep(join.retry_interval_wan.saturating_mul(join.retry_max_wan))
+        .await;
 }
 
 fn start_error(err: tribune_agent::start::StartError) -> anyhow::Error {

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use tribune_agent::info::{COMPATIBLE_VERSION, Identity};
+use tribune_agent::Handle;
+use tribune_agent::info::COMPATIBLE_VERSION;
 use tribune_config::Config;
 
 /// The lines between `==> Starting` and the log.
-pub(crate) fn banner(config: &Config, identity: &Identity, revision: &str) -> String {
+pub(crate) fn banner(config: &Config, handle: &Handle, revision: &str) -> String {
+    let identity = handle.identity();
     let listeners = &config.listeners;
     let client: Vec<String> = listeners
         .client
@@ -61,7 +63,7 @@ pub(crate) fn banner(config: &Config, identity: &Identity, revision: &str) -> St
         "Encrypt",
         format!(
             "Gossip: {}, TLS-Outgoing: {}, TLS-Incoming: {}, Auto-Encrypt-TLS: false",
-            !config.encrypt.key.is_empty(),
+            handle.is_gossip_encrypted(),
             config.reloadable.tls.verify_outgoing,
             config.reloadable.tls.verify_incoming
         ),

@@ -3,12 +3,15 @@
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
+use tribune_types::event::UserEvent;
 use tribune_types::query::{Query, ReadOptions};
 use tribune_types::write::{Write, WriteReply};
 
 pub use tribune_server::{SnapshotRestore, SnapshotSave};
 
 use super::Handle;
+use crate::events::{broadcast_error, validate};
+use crate::gossip::{AnnounceError, encode_event};
 use crate::{Answer, ServerAddr};
 
 impl Handle {
@@ -61,10 +64,26 @@ impl Handle {
         if let Some(event) = event
             && self.inner.cluster.server().is_some()
         {
-            // Until there is gossip, this agent is all agents. A client's event comes back from the servers.
-            self.inner.local.fire_event(*event)?;
+            // A client's event is fired by the server that it asked.
+            self.fire(*event).await?;
         }
         Ok(reply)
+    }
+
+    /// Sends a user event to all agents of the datacenter, this one included.
+    async fn fire(&self, event: UserEvent) -> Result<(), RpcError> {
+        validate(&event)?;
+        let Some(pool) = &self.inner.lan else {
+            // Without a pool this agent is all agents.
+            self.inner.local.receive_event(event);
+            return Ok(());
+        };
+        let (name, payload) = encode_event(&event);
+        let fired = pool.fire(&name, payload).await;
+        fired.map_err(|err| match err {
+            AnnounceError::ShuttingDown => RpcError::ShuttingDown,
+            AnnounceError::Refused(problem) => RpcError::Invalid(broadcast_error(&problem)),
+        })
     }
 
     /// Starts saving a snapshot archive.

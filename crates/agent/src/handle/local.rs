@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::info;
 use tribune_config::Config;
 use tribune_local::{Action, CheckEntry, Refusal, Registry, ServiceEntry, Source};
 use tribune_types::caller::Caller;
@@ -11,11 +12,13 @@ use tribune_types::catalog::{Check, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX
 use tribune_types::definition::{CheckDefinition, ServiceDefinition};
 use tribune_types::error::RpcError;
 use tribune_types::event::UserEvent;
+use tribune_types::keyring::{KeyringRequest, KeyringResponse};
 use tribune_types::member::Member;
 use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 
 use super::Handle;
+use crate::gossip::Pool;
 use crate::info::{AggregatedStatus, Identity, LocalCheck, LocalHealth, LocalService};
 use crate::local_state::{LocalAgent, ProcessRequest};
 use crate::tokens::TokenError;
@@ -58,8 +61,21 @@ impl Handle {
     }
 
     /// Members of the LAN pool, or of the WAN pool.
-    pub fn members(&self, wan: bool) -> Vec<Member> {
-        self.local().members(wan)
+    pub fn members(&self, wan: bool) -> Arc<[Member]> {
+        match &self.inner.lan {
+            Some(pool) if !wan => pool.members(),
+            _ => self.local().lone_member(wan, &self.inner.revision),
+        }
+    }
+
+    /// Number of members of the LAN pool in any state.
+    pub(crate) fn member_count(&self) -> usize {
+        self.inner.lan.as_ref().map_or(1, Pool::member_count)
+    }
+
+    /// True if the gossip of the LAN pool is encrypted.
+    pub fn is_gossip_encrypted(&self) -> bool {
+        self.inner.lan.as_ref().is_some_and(Pool::is_encrypted)
     }
 
     /// Local services in ID order.
@@ -244,11 +260,24 @@ impl Handle {
         done.await.map_err(|_| ending(()))?.map_err(failed)
     }
 
-    /// Joins a gossip pool. Until gossip is built this is an error that says so.
-    pub async fn join(&self, _caller: &Caller, addr: &str, _wan: bool) -> Result<(), LocalError> {
-        Err(failed(format!(
-            "cannot join {addr:?}: this version of Tribune does not gossip with other agents yet"
-        )))
+    /// Joins the pool of an address.
+    ///
+    /// # Errors
+    /// Nobody was reached, or this agent has no such pool.
+    pub async fn join(&self, _caller: &Caller, addr: &str, wan: bool) -> Result<(), LocalError> {
+        let pool = match &self.inner.lan {
+            Some(pool) if !wan => pool,
+            _ => {
+                return Err(failed(format!(
+                    "cannot join {addr:?}: this version of Tribune does not gossip with other datacenters yet"
+                )));
+            }
+        };
+        let joined = pool.join(&[addr.to_owned()]).await;
+        if joined.count == 0 {
+            return Err(failed(joined.error_text()));
+        }
+        Ok(())
     }
 
     /// Declares a failed member as left.
@@ -256,18 +285,45 @@ impl Handle {
         &self,
         _caller: &Caller,
         node: &str,
-        _prune: bool,
+        prune: bool,
     ) -> Result<(), LocalError> {
+        info!("Force leaving node: node={node}");
+        if let Some(pool) = &self.inner.lan
+            && pool.force_leave(node, prune).await
+        {
+            return Ok(());
+        }
         if self
             .members(false)
             .iter()
-            .chain(&self.members(true))
+            .chain(self.members(true).iter())
             .any(|member| &*member.name == node)
         {
-            // The only member is this agent, which has not failed.
+            // A pool whose only member is this agent, which has not failed.
             return Ok(());
         }
         Err(failed(format!("agent: No node found with name '{node}'")))
+    }
+
+    /// Carries out an operation on the gossip keys of all members of a server's pools, of which there is the LAN so far.
+    ///
+    /// # Errors
+    /// This agent is no server. What single pools and members say is in the answers.
+    pub async fn keyring(
+        &self,
+        _caller: &Caller,
+        request: KeyringRequest,
+    ) -> Result<Vec<KeyringResponse>, RpcError> {
+        let lan = self.inner.lan.as_ref().filter(|_| self.identity().server);
+        let Some(pool) = lan else {
+            return Err(RpcError::Invalid(
+                "keyring operations must run against a server node".to_owned(),
+            ));
+        };
+        let result = pool
+            .keyring(request.operation, &request.key, request.relay_factor)
+            .await;
+        Ok(vec![result.response(false, &self.identity().datacenter)])
     }
 
     /// The last events known to this agent, oldest first, and the index to wait for (1 if there is none).

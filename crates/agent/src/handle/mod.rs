@@ -10,6 +10,7 @@ mod process;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
+use crate::gossip::Pool;
 use crate::info::Identity;
 use crate::local_state::LocalAgent;
 use crate::logs::Logs;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) local: Arc<LocalAgent>,
     /// The way to the servers.
     pub(crate) cluster: Arc<Cluster>,
+    /// The gossip pool of the datacenter; `None` where there is no network, in simulations of other parts.
+    pub(crate) lan: Option<Pool>,
     /// Metrics of this process.
     pub(crate) telemetry: Telemetry,
     /// Its log pipeline.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tribune_serf::Stats;
 use tribune_types::coordinate::Coordinate;
-use tribune_types::query::{Query, ReadOptions, Reply};
+use tribune_types::member::Member;
 use tribune_types::value::Value;
 
 use super::{Handle, LocalError};
+use crate::gossip::Pool;
 use crate::host;
 use crate::info::SelfReport;
 use crate::logs::parse_level;
@@ -49,10 +51,16 @@ impl Handle {
                 .filter(|entry| &*entry.check.check_type == word)
                 .count()
         };
-        let pool = PoolFigures {
-            encrypted: !config.encrypt.key.is_empty(),
+        // There is no WAN pool yet: the server is alone in it.
+        let wan = PoolFigures {
+            encrypted: self.is_gossip_encrypted(),
             ..PoolFigures::default()
         };
+        let lan = self
+            .inner
+            .lan
+            .as_ref()
+            .map_or(wan, |pool| pool_figures(pool.stats(), pool.is_encrypted()));
         let figures = Figures {
             services: services.len(),
             checks: checks.len(),
@@ -76,13 +84,13 @@ impl Handle {
                         .map_or(0, |client| client.server_count()),
                 }),
             },
-            lan: pool,
-            wan: raft.is_some().then_some(pool),
+            lan,
+            wan: raft.is_some().then_some(wan),
         };
         SelfReport {
             debug_config: report::debug_config(&config, identity.id, &self.inner.revision),
-            coord: self.coordinate().await,
-            member: self.members(false).into_iter().next().unwrap_or_default(),
+            coord: self.coordinate(),
+            member: self.own_member(),
             stats: report::stats(&figures),
             meta: config.reloadable.node_meta.clone(),
             revision: self.inner.revision.clone(),
@@ -117,26 +125,39 @@ impl Handle {
         Some(profile::profile(self.local().env(), kind, duration, None).await)
     }
 
-    /// Own coordinate, as the catalog has it; the origin before the first update. `None` if coordinates are off.
-    async fn coordinate(&self) -> Option<Coordinate> {
+    /// This agent as a member of the LAN pool.
+    fn own_member(&self) -> Member {
+        let own = match &self.inner.lan {
+            Some(pool) => pool.own_member(),
+            None => self.members(false).first().cloned(),
+        };
+        own.unwrap_or_default()
+    }
+
+    /// Own coordinate. `None` if coordinates are off.
+    fn coordinate(&self) -> Option<Coordinate> {
         if self.config().coordinate.disabled {
             return None;
         }
-        let query = Query::Coordinates {
-            node: Some(self.identity().node.clone()),
-            segment: None,
-        };
-        let caller = tribune_types::caller::Caller::internal();
-        let options = ReadOptions::default();
-        let answer = match self.read_now(&caller, &query, &options) {
-            Some(answer) => answer,
-            None if self.inner.cluster.server().is_some() => return Some(Coordinate::default()),
-            None => self.read(&caller, query, &options).await,
-        };
-        let known = answer.ok().and_then(|answer| match answer.reply() {
-            Reply::Coordinates(list) => list.first().map(|entry| entry.coord.clone()),
-            _ => None,
-        });
-        Some(known.unwrap_or_default())
+        let pool = self.inner.lan.as_ref();
+        Some(pool.map(Pool::coordinate).unwrap_or_default())
+    }
+}
+
+fn pool_figures(stats: Stats, encrypted: bool) -> PoolFigures {
+    let [intent_queue, event_queue, query_queue] = stats.queued;
+    PoolFigures {
+        members: stats.members,
+        failed: stats.failed,
+        left: stats.left,
+        encrypted,
+        health_score: stats.health_score,
+        member_time: stats.member_time,
+        event_time: stats.event_time,
+        query_time: stats.query_time,
+        intent_queue,
+        event_queue,
+        query_queue,
+        coordinate_resets: stats.coordinate_resets,
     }
 }

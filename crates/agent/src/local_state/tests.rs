@@ -6,12 +6,13 @@ use tribune_config::{Environment, load, parse_agent_flags};
 use tribune_rt::disk::SimDisk;
 use tribune_server::{Authorizer, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
-use tribune_types::catalog::{Check, Deregister, Node, Register, Service, Status};
+use tribune_types::catalog::{CONSUL_SERVICE, Check, Deregister, Node, Register, Service, Status};
 use tribune_types::definition::CheckType;
+use tribune_types::error::RpcError;
 use tribune_types::event::UserEvent;
 use tribune_types::id::{NodeId, Uuid};
 use tribune_types::query::{Query, ReadOptions, Reply};
-use tribune_types::write::Write;
+use tribune_types::write::{Write, WriteReply};
 
 use super::*;
 use crate::cluster::Cluster;
@@ -96,6 +97,7 @@ impl World {
             identity,
             local: Arc::clone(&local),
             cluster: Arc::new(Cluster::own(server, text("dc1"))),
+            lan: None,
             telemetry,
             logs,
             revision: String::new(),
@@ -569,7 +571,7 @@ fn events_reach_the_list_if_their_filters_name_this_agent() {
                 version: 1,
                 ..UserEvent::default()
             };
-            w.handle.inner.local.fire_event(event).unwrap();
+            fire(&w, event).await.unwrap();
             assert_eq!(
                 w.handle.events().0.len() - before,
                 usize::from(kept),
@@ -577,14 +579,13 @@ fn events_reach_the_list_if_their_filters_name_this_agent() {
             );
         }
         waiter.join().await.unwrap();
-        assert!(
-            w.handle
-                .inner
-                .local
-                .fire_event(UserEvent::default())
-                .is_err()
-        );
+        assert!(fire(&w, UserEvent::default()).await.is_err());
     });
+}
+
+async fn fire(w: &World, event: UserEvent) -> Result<WriteReply, RpcError> {
+    let fire = Write::EventFire(Box::new(event));
+    w.handle.write(&Caller::internal(), None, fire).await
 }
 
 #[test]

@@ -168,6 +168,17 @@ impl Disk {
         on_disk!(self, create_dir_all(path))
     }
 
+    /// Sets the permission bits of a file or folder. In simulation nothing has any.
+    ///
+    /// # Errors
+    /// As the system's `chmod`.
+    pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        match &self.0 {
+            DiskKind::Real => real::set_mode(path, mode),
+            DiskKind::Sim(_) => Ok(()),
+        }
+    }
+
     /// True when a file or folder is there.
     pub fn exists(&self, path: &Path) -> bool {
         on_disk!(self, exists(path))

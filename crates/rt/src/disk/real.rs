@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
@@ -65,6 +65,10 @@ pub(super) fn create_dir_all(path: &Path) -> io::Result<()> {
         parent
     };
     sync_dir(parent)
+}
+
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 pub(super) fn exists(path: &Path) -> bool {

@@ -73,6 +73,14 @@ impl UdpSocket {
         socket.set_send_buffer_size(send_bytes)
     }
 
+    /// Asks for a kernel buffer of this size for what arrives; the system may grant less.
+    ///
+    /// # Errors
+    /// When the system refuses outright.
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(self.real()).set_recv_buffer_size(bytes)
+    }
+
     /// Sends one datagram. Cancel safe.
     ///
     /// # Errors

@@ -1,0 +1,375 @@
+//! What Consul does with the LAN pool: its tags and rules, user events, the list of servers, the catalog's members, a full
+//! sync when servers come (spec gossip.md section 10, agent.md section 2).
+//!
+//! In: the pool's user events and news of members. Out: events for this agent, servers for a client, members for the
+//! leader of a server. The codec of events is `tribune-wire`, the rules are `tribune_local::members`.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, info, warn};
+use tribune_config::Config;
+use tribune_local::members::{
+    AclMode, MemberKind, OwnTags, PoolRules, Role, Rules, ServerTags, own_tags, recognise, role_of,
+};
+use tribune_local::sync_delay_on_join;
+use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_serf::MemberChange;
+use tribune_types::event::UserEvent;
+use tribune_types::member::{Member, MemberStatus};
+use tribune_types::text::{Text, TextMap, text};
+
+use super::options::EVENTS_MAX;
+use super::{
+    Admission, Fired, News, Pool, PoolError, PoolOptions, Subscription, codec, coordinates,
+};
+use crate::Handle;
+use crate::client::ServerAddr;
+use crate::info::{COMPATIBLE_VERSION, Identity};
+
+/// A server gained the lead.
+const NEW_LEADER: &str = "consul:new-leader";
+/// What stands before the names of users' events.
+const USER_EVENT: &str = "consul:event:";
+/// What all names of Consul's own events begin with.
+const CONSUL_EVENT: &str = "consul:";
+
+/// What is left to run for a LAN pool once there is a handle.
+pub(crate) struct LanParts {
+    events: mpsc::Receiver<Fired>,
+    news: Subscription,
+}
+
+/// Starts the LAN pool of an agent.
+///
+/// # Errors
+/// What cannot be bound or read.
+pub(crate) fn start_lan(
+    env: &Env,
+    tasks: &TaskGroup,
+    config: &Config,
+    identity: &Identity,
+    revision: &str,
+) -> Result<(Pool, LanParts), PoolError> {
+    let (events_tx, events) = mpsc::channel(EVENTS_MAX);
+    let rules = Rules {
+        name: identity.node.clone(),
+        pool: PoolRules::Lan {
+            id: identity.id,
+            datacenter: identity.datacenter.clone(),
+            segment: Text::default(),
+        },
+    };
+    let admission = Admission {
+        networks: config.addrs.serf_lan_allowed.clone(),
+        rules,
+    };
+    let options = PoolOptions::lan(
+        config,
+        identity.node.clone(),
+        tags(
+            config,
+            identity,
+            revision,
+            tribune_local::members::Pool::Lan,
+        ),
+        Arc::new(admission),
+        events_tx,
+    );
+    let pool = Pool::start(env, tasks, options)?;
+    let news = pool.subscribe();
+    Ok((pool, LanParts { events, news }))
+}
+
+/// The tags of this agent in a pool.
+pub(crate) fn tags(
+    config: &Config,
+    identity: &Identity,
+    revision: &str,
+    pool: tribune_local::members::Pool,
+) -> TextMap {
+    let tls = &config.reloadable.tls;
+    let server = identity.server.then(|| ServerTags {
+        port: config.addrs.rpc_advertise.port(),
+        wan_join_port: config.addrs.serf_wan_advertise.map(|addr| addr.port()),
+        bootstrap: config.server.bootstrap,
+        expect: config.server.bootstrap_expect,
+        non_voter: false,
+        use_tls: tls.ca_file.is_some() || tls.ca_path.is_some(),
+    });
+    let own = OwnTags {
+        datacenter: identity.datacenter.clone(),
+        id: identity.id,
+        version: text(COMPATIBLE_VERSION),
+        revision: text(revision),
+        acls: if config.acl.enabled {
+            AclMode::Enabled
+        } else {
+            AclMode::Disabled
+        },
+        server,
+    };
+    own_tags(&own, pool)
+}
+
+/// Runs what Consul does with the LAN pool, as tasks.
+pub(crate) fn run_lan(handle: &Handle, pool: &Pool, parts: LanParts, tasks: &TaskGroup) {
+    let stop = tasks.stop().clone();
+    let servers_came = Arc::new(Notify::new());
+    tasks.spawn(
+        "gossip-events",
+        receive_events(
+            handle.clone(),
+            parts.events,
+            Arc::clone(&servers_came),
+            stop.clone(),
+        ),
+    );
+    tasks.spawn(
+        "gossip-members",
+        follow_members(
+            handle.clone(),
+            pool.clone(),
+            parts.news,
+            Arc::clone(&servers_came),
+            stop.clone(),
+        ),
+    );
+    tasks.spawn(
+        "gossip-sync",
+        sync_when_servers_come(handle.clone(), pool.clone(), servers_came, stop.clone()),
+    );
+    if !handle.config().coordinate.disabled {
+        tasks.spawn(
+            "coordinates",
+            coordinates::run(handle.clone(), pool.clone(), stop.clone()),
+        );
+    }
+    if handle.inner.cluster.server().is_some() {
+        tasks.spawn(
+            "gossip-leader",
+            announce_lead(handle.clone(), pool.clone(), stop),
+        );
+    }
+}
+
+/// The Serf name and the payload of a user event.
+pub(crate) fn encode_event(event: &UserEvent) -> (String, Vec<u8>) {
+    let name = format!("{USER_EVENT}{}", event.name);
+    let mut payload = Vec::new();
+    codec::pack_event(event, &mut payload);
+    (name, payload)
+}
+
+async fn receive_events(
+    handle: Handle,
+    mut events: mpsc::Receiver<Fired>,
+    servers_came: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    loop {
+        let fired = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            fired = events.recv() => match fired {
+                Some(fired) => fired,
+                None => return,
+            },
+        };
+        if &*fired.name == NEW_LEADER {
+            info!(
+                "New leader elected: payload={}",
+                String::from_utf8_lossy(&fired.payload)
+            );
+            servers_came.notify_one();
+        } else if let Some(name) = fired.name.strip_prefix(USER_EVENT) {
+            match codec::unpack_event(&fired.payload) {
+                Ok(event) => {
+                    debug!("User event: event={name}");
+                    handle.inner.local.receive_event(UserEvent {
+                        ltime: fired.ltime,
+                        ..event
+                    });
+                }
+                Err(err) => warn!(event = %name, %err, "failed to decode an event"),
+            }
+        } else if fired.name.starts_with(CONSUL_EVENT) {
+            warn!(event = %fired.name, "unhandled event of another agent");
+        }
+    }
+}
+
+/// Tells the rest of the agent what the pool knows.
+async fn follow_members(
+    handle: Handle,
+    pool: Pool,
+    mut news: Subscription,
+    servers_came: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let mut told = Told {
+        handle,
+        pool,
+        names: BTreeSet::new(),
+        servers: false,
+    };
+    told.everything();
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            first = news.next() => match first {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let mut servers = false;
+        let mut next = Some(first);
+        while let Some(one) = next {
+            match one {
+                News::Lost => {
+                    told.everything();
+                    servers = true;
+                }
+                News::Changed(change, member) => {
+                    let server = role_of(&member.tags) == Some(Role::Server);
+                    servers |= server;
+                    if server && change == MemberChange::Joined {
+                        servers_came.notify_one();
+                    }
+                    told.one(change, &member);
+                }
+            }
+            next = news.try_next();
+        }
+        if servers {
+            told.servers();
+        }
+    }
+}
+
+/// What the rest of the agent was told.
+struct Told {
+    handle: Handle,
+    pool: Pool,
+    /// Members that the server knows of.
+    names: BTreeSet<Text>,
+    /// A client knows of a server.
+    servers: bool,
+}
+
+impl Told {
+    /// Tells all there is, and what is no longer there.
+    fn everything(&mut self) {
+        self.servers();
+        let Some(server) = self.handle.inner.cluster.server() else {
+            return;
+        };
+        let members = self.pool.members();
+        let names: BTreeSet<Text> = members.iter().map(|member| member.name.clone()).collect();
+        for gone in self.names.difference(&names) {
+            server.on_member_reaped(gone);
+        }
+        for member in members.iter() {
+            server.on_member(member);
+        }
+        self.names = names;
+    }
+
+    fn one(&mut self, change: MemberChange, member: &Member) {
+        let Some(server) = self.handle.inner.cluster.server() else {
+            return;
+        };
+        if change == MemberChange::Reaped {
+            self.names.remove(&member.name);
+            server.on_member_reaped(&member.name);
+        } else {
+            self.names.insert(member.name.clone());
+            server.on_member(member);
+        }
+    }
+
+    /// Gives a client the servers of its datacenter that are there.
+    fn servers(&mut self) {
+        let Some(client) = self.handle.inner.cluster.client() else {
+            return;
+        };
+        let members = self.pool.members();
+        let servers: Vec<ServerAddr> = members.iter().filter_map(server_of).collect();
+        if servers.is_empty() && !std::mem::take(&mut self.servers) {
+            // None before, none now.
+            return;
+        }
+        self.servers = !servers.is_empty();
+        client.set_servers(servers);
+    }
+}
+
+fn server_of(member: &Member) -> Option<ServerAddr> {
+    if member.status != MemberStatus::Alive {
+        return None;
+    }
+    let ip: IpAddr = member.addr.parse().ok()?;
+    let addr = SocketAddr::new(ip, member.port);
+    match recognise(&member.tags, &member.name, addr)? {
+        MemberKind::Server(facts) => Some(ServerAddr {
+            addr: facts.rpc_addr()?,
+            name: facts.short_name,
+            datacenter: facts.datacenter,
+        }),
+        MemberKind::Client(_) => None,
+    }
+}
+
+/// A server that came may know less than the one before: compare everything a moment later, not all agents at once.
+async fn sync_when_servers_come(
+    handle: Handle,
+    pool: Pool,
+    servers_came: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let env = pool.env().clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = servers_came.notified() => {}
+        }
+        let random = env.random_below(1 << 32) as f64 / (1u64 << 32) as f64;
+        let delay = sync_delay_on_join(pool.member_count(), random);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = env.sleep(delay) => handle.inner.local.sync.full.notify_one(),
+        }
+    }
+}
+
+/// Tells all agents when this server has gained the lead.
+async fn announce_lead(handle: Handle, pool: Pool, stop: CancellationToken) {
+    let Some(server) = handle.inner.cluster.server() else {
+        return;
+    };
+    let mut led = false;
+    loop {
+        let changed = server.leading_changed();
+        tokio::pin!(changed);
+        // Enabled before the look, so that no change falls between.
+        changed.as_mut().enable();
+        let leads = server.is_leader();
+        if leads && !led {
+            let name = handle.identity().node.as_bytes().to_vec();
+            if let Err(err) = pool.fire(NEW_LEADER, name).await {
+                warn!(%err, "failed to announce the new leader");
+            }
+        }
+        led = leads;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = changed => {}
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Bytes that nobody should have sent: counted per source, told in few lines, and kept from growing the member table.
+//!
+//! In: what was wrong with a datagram or a stream, and where it came from. Out: a metric, and at most one line every ten
+//! seconds that says how many were not told. A source that is not an established member may introduce a bounded number of
+//! members: without that, made-up names would fill the memory of a pool without encryption.
+//!
+//! Bounds: 256 sources are told apart; the counts of further ones go into one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tracing::warn;
+use tribune_types::time::Mono;
+
+/// Sources told apart.
+const SOURCES_MAX: usize = 256;
+/// Between two lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Names a source may introduce without being a member itself. Each costs about a kilobyte.
+const INTRODUCED_MAX: u32 = 500;
+/// Lines about the pool itself that may come at once, and how fast further ones may follow.
+const WARNINGS_BURST: u32 = 20;
+const WARNING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Counts of bad input.
+#[derive(Debug, Default)]
+pub(super) struct Hostile {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sources: BTreeMap<IpAddr, Source>,
+    /// All sources beyond the bound.
+    others: Source,
+    last_line: Option<Mono>,
+    /// Not told since the last line.
+    suppressed: u64,
+    /// Lines about the pool: how many more may come at once, as of when.
+    warnings: Option<(u32, Mono)>,
+    warnings_suppressed: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Source {
+    dropped: u64,
+    introduced: u32,
+}
+
+impl State {
+    fn source(&mut self, from: IpAddr) -> &mut Source {
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&from) {
+            return &mut self.others;
+        }
+        self.sources.entry(from).or_default()
+    }
+}
+
+impl Hostile {
+    /// Counts one bad datagram or stream, and tells about it if it is time.
+    pub(super) fn dropped(&self, now: Mono, from: IpAddr, problem: &dyn std::fmt::Display) {
+        metrics::counter!("memberlist.dropped").increment(1);
+        let mut state = self.state.lock();
+        let source = state.source(from);
+        source.dropped += 1;
+        let dropped = source.dropped;
+        if state
+            .last_line
+            .is_some_and(|at| now.since(at) < LINE_INTERVAL)
+        {
+            state.suppressed += 1;
+            return;
+        }
+        state.last_line = Some(now);
+        let suppressed = std::mem::take(&mut state.suppressed);
+        drop(state);
+        warn!(%from, %problem, dropped, suppressed, "memberlist: dropped what cannot be understood");
+    }
+
+    /// Counts a new name that a source brings. False if it brought too many and `established` says that it is not a member.
+    pub(super) fn introduces(&self, from: IpAddr, established: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state.lock();
+        let source = state.source(from);
+        source.introduced = source.introduced.saturating_add(1);
+        if source.introduced <= INTRODUCED_MAX {
+            return true;
+        }
+        drop(state);
+        established()
+    }
+
+    /// True if one more line about the pool may be written; with the number of those that were not.
+    pub(super) fn may_warn(&self, now: Mono) -> Option<u64> {
+        let mut state = self.state.lock();
+        let (left, since) = state.warnings.unwrap_or((WARNINGS_BURST, now));
+        let gained = now.since(since).as_nanos() / WARNING_INTERVAL.as_nanos();
+        let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+        let since = if gained > 0 { now } else { since };
+        let left = left.saturating_add(gained).min(WARNINGS_BURST);
+        if left == 0 {
+            state.warnings = Some((0, since));
+            state.warnings_suppressed += 1;
+            return None;
+        }
+        state.warnings = Some((left - 1, since));
+        Some(std::mem::take(&mut state.warnings_suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
+    }
+
+    fn secs(n: u64) -> Mono {
+        Mono(n * 1_000_000_000)
+    }
+
+    #[test]
+    fn sources_are_bounded() {
+        let hostile = Hostile::default();
+        for n in 0..100_000 {
+            hostile.dropped(secs(1), ip(n), &"x");
+        }
+        let state = hostile.state.lock();
+        assert_eq!(state.sources.len(), SOURCES_MAX);
+        assert_eq!(state.others.dropped, 100_000 - SOURCES_MAX as u64);
+        assert_eq!(state.suppressed, 99_999);
+    }
+
+    #[test]
+    fn a_stranger_introduces_some_members_and_an_established_member_any_number() {
+        let hostile = Hostile::default();
+        for _ in 0..INTRODUCED_MAX {
+            assert!(hostile.introduces(ip(1), || false));
+        }
+        assert!(!hostile.introduces(ip(1), || false));
+        assert!(hostile.introduces(ip(1), || true));
+        assert!(hostile.introduces(ip(2), || false));
+    }
+
+    #[test]
+    fn warnings_come_in_a_burst_and_then_slowly() {
+        let hostile = Hostile::default();
+        let told = (0..1000).filter(|_| hostile.may_warn(secs(1)).is_some());
+        assert_eq!(told.count(), WARNINGS_BURST as usize);
+        assert_eq!(hostile.may_warn(secs(1)), None);
+        assert_eq!(
+            hostile.may_warn(secs(3)),
+            Some(1001 - u64::from(WARNINGS_BURST))
+        );
+        assert_eq!(hostile.may_warn(secs(3)), None);
+    }
+}
