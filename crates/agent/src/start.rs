@@ -278,6 +278,7 @@ impl Agent {
     /// Leaves the cluster gracefully: first the gossip pool; then a server among others waits. Alone there is nothing to
     /// hand over.
     pub async fn leave(&self) {
+        self.handle.inner.local.sync.end();
         if let Some(pool) = &self.handle.inner.lan {
             pool.leave().await;
         }

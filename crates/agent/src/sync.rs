@@ -40,6 +40,19 @@ pub(crate) struct SyncSignals {
     pub(crate) pushed: Notify,
     pushers: AtomicUsize,
     failed: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl SyncSignals {
+    /// Nothing is compared or pushed from now on: an agent that leaves would otherwise register itself again.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// Runs until the group stops.
@@ -49,6 +62,9 @@ pub(crate) async fn run(handle: Handle, tasks: TaskGroup) {
     let stop = tasks.stop().clone();
     let mut succeeded = false;
     loop {
+        if local.sync.has_ended() {
+            return;
+        }
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -78,6 +94,9 @@ pub(crate) async fn run(handle: Handle, tasks: TaskGroup) {
                 () = local.sync.changed.notified() => {}
                 () = local.sync.full.notified() => break,
                 () = env.sleep_until(deadline) => break,
+            }
+            if local.sync.has_ended() {
+                return;
             }
             if local.sync.failed.swap(false, Ordering::Relaxed) {
                 deadline = deadline.min(retry_at(&handle, succeeded, env.mono()));
@@ -174,7 +193,9 @@ fn start_pushers(handle: &Handle, tasks: &TaskGroup) {
 async fn push_all(handle: Handle) {
     let local = Arc::clone(&handle.inner.local);
     let _count = Pusher(&local.sync.pushers);
-    while let Some(push) = local.change(|core, _, _| core.next_push()).0 {
+    while let Some(push) = local.change(|core, _, _| core.next_push()).0
+        && !local.sync.has_ended()
+    {
         let result = send(&handle, &push).await;
         local.change(|core, _, _| core.on_push_result(&push, result));
         local.sync.pushed.notify_waiters();
