@@ -198,14 +198,10 @@ impl KeyResult {
         if !answer.message.is_empty() {
             self.messages.insert(from, text(&answer.message));
         }
-        if !answer.result {
-            return;
-        }
         for key in answer.keys.iter().flatten() {
             *self.keys.entry(text(key)).or_default() += 1;
         }
-        if !answer.primary.is_empty() {
-            *self.primary_keys.entry(text(&answer.primary)).or_default() += 1;
-        }
+        // Members without a primary key are counted under the empty one, as the original does.
+        *self.primary_keys.entry(text(&answer.primary)).or_default() += 1;
     }
 }
