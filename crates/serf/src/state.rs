@@ -1,6 +1,6 @@
 //! The state of this layer inside of exchanged states (gossip.md section 7.7).
 
-use tribune_swim::{MergeError, PushPull};
+use tribune_swim::{MergeError, NodeState, PushPull};
 use tribune_types::member::MemberStatus;
 use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
@@ -34,7 +34,10 @@ impl Serf {
     ) -> Result<(), MergeError> {
         self.with_swim(now, out, |swim, low| swim.merge(now, remote, join, low))?;
         match (self.codec.decode_state)(&remote.user_state) {
-            Some(state) => self.merge_exchange(now, &state, join && ignore_old, out),
+            Some(mut state) => {
+                self.drop_old_leaves(remote, &mut state);
+                self.merge_exchange(now, &state, join && ignore_old, out);
+            }
             None => self.warn(&text("push/pull"), "malformed user state", out),
         }
         Ok(())
@@ -59,6 +62,27 @@ impl Serf {
             event_slots: EVENT_SLOTS,
             query_ltime: self.query_clock.time(),
         }
+    }
+
+    /// Takes leaves out that are older than what we know: of members that are alive for us although the other side does
+    /// not have them, or has them as gone, in the very table that we just merged. It has not heard of their return yet.
+    /// (Consul shows such a member as leaving, perhaps for ever: what comes by exchange is not spread, so the member
+    /// never hears of it and cannot refute. Found by the simulation; `sim` pins it.)
+    fn drop_old_leaves(&self, remote: &PushPull, state: &mut StateExchange) {
+        if remote.nodes.is_empty() {
+            return;
+        }
+        state.left.retain(|name| {
+            let alive = self
+                .swim
+                .entry(name)
+                .is_some_and(|entry| entry.state == NodeState::Alive);
+            if !alive || *name == *self.swim.name() {
+                return true;
+            }
+            let there = remote.nodes.iter().find(|node| node.peer.name == *name);
+            there.is_some_and(|node| matches!(node.state, NodeState::Alive | NodeState::Suspect))
+        });
     }
 
     fn merge_exchange(

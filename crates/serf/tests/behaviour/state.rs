@@ -1,7 +1,9 @@
 //! Exchanged states and conflicts (gossip.md sections 7.7 and 7.9).
 
+use std::sync::Arc;
+
 use tribune_serf::{Action, MemberChange, StateExchange};
-use tribune_swim::PushPull;
+use tribune_swim::{NodeState, Peer, PushPull, RemoteNode, Versions};
 use tribune_types::member::MemberStatus::{Alive, Leaving, Left};
 use tribune_types::text::text;
 
@@ -97,6 +99,48 @@ fn a_left_member_without_a_time_is_left_since_the_beginning() {
     };
     merge(&mut solo, &state);
     assert_eq!((solo.status("n2"), solo.ltime("n2")), (Leaving, 1));
+}
+
+#[test]
+fn who_has_not_heard_of_a_return_does_not_make_it_a_leave() {
+    // (what the other side has in its node table of n2, which is alive here with incarnation 5; status afterwards)
+    for (there, want) in [
+        (None, Alive),
+        (Some((NodeState::Left, 4)), Alive),
+        (Some((NodeState::Dead, 4)), Alive),
+        (Some((NodeState::Alive, 5)), Leaving),
+    ] {
+        let mut solo = Solo::among(3);
+        solo.alive_at("n2", addr(2), 5);
+        let known = |name: &str, n: u8, incarnation: u32, state: NodeState| RemoteNode {
+            peer: Arc::new(Peer {
+                name: text(name),
+                addr: addr(n),
+                meta: b"role=x".as_slice().into(),
+                versions: Some(Versions::CONSUL),
+            }),
+            incarnation,
+            state,
+        };
+        let mut remote = PushPull {
+            nodes: vec![known("n3", 3, 1, NodeState::Alive)],
+            user_state: state_bytes(&StateExchange {
+                ltime: 20,
+                status_ltimes: vec![(text("n2"), 15), (text("n3"), 0)],
+                left: vec![text("n2")],
+                ..StateExchange::default()
+            }),
+            ..PushPull::default()
+        };
+        if let Some((state, incarnation)) = there {
+            remote.nodes.push(known("n2", 2, incarnation, state));
+        }
+        let mut out = Vec::new();
+        solo.serf
+            .merge(solo.now, &remote, false, false, &mut out)
+            .expect("merged");
+        assert_eq!(solo.status("n2"), want, "{there:?}");
+    }
 }
 
 #[test]
