@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod dns;
+pub mod pool;
 
 /// Longest wait for anything that should happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -151,6 +152,11 @@ impl Agent {
 
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The LAN gossip port.
+    pub fn lan(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[2]))
     }
 
     pub fn pid(&self) -> u32 {
