@@ -1,13 +1,19 @@
 //! Giving back what only the start needed.
 //!
-//! Starting reads configuration, builds tables and maps most of the program's 17 MB through the kernel's read-ahead; an
-//! idle agent runs a small part of it. Dropping the mapped code once costs a few page faults later and leaves resident
-//! only what is used.
+//! Starting reads configuration, builds tables and maps most of the program's 17 MB; an idle agent runs a small part of it.
+//! Dropping the mapped code once costs a few page faults later and leaves resident only what is used.
+//!
+//! A page fault maps not one page of a file but all of its neighbours within 64 KiB that the kernel has at hand, so code
+//! that is used here and there makes most of the program resident again. The kernel does not look beyond the limits of a
+//! mapping: before it is dropped, the code is divided into mappings of a few pages, which differ only in whether they are
+//! part of core dumps.
 
 #![allow(unsafe_code, reason = "madvise is a raw system call on address ranges")]
 
+use std::ops::Range;
 use std::time::Duration;
 
+use rustix::mm::Advice;
 use tracing::debug;
 use tribune_rt::Env;
 
@@ -22,38 +28,68 @@ pub(crate) async fn settle(env: Env) {
     drop_startup_code();
 }
 
-/// Drops the executable pages of this program from the resident set; those in use come back at their next use.
+/// Bytes of a mapping after the division: a multiple of the page size of all common systems.
+const DIVISION: usize = 16 * 1024;
+
+/// Drops pages of program files from the resident set; those in use come back at their next use.
 fn drop_startup_code() {
-    let (Ok(maps), Ok(program)) = (
-        std::fs::read_to_string("/proc/self/maps"),
-        std::env::current_exe(),
-    ) else {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else {
         return;
     };
-    let program = program.to_string_lossy();
-    for range in maps.lines().filter_map(|line| code_range(line, &program)) {
-        let start = range.start as *mut std::ffi::c_void;
-        // SAFETY: the range is a private, read-only, executable mapping of the program file, as the kernel lists it. Its
-        // pages are clean copies of the file (position-independent code has no relocations in it), so the kernel reads
-        // them again from the file when they are next used.
-        let dropped =
-            unsafe { rustix::mm::madvise(start, range.len(), rustix::mm::Advice::LinuxDontNeed) };
-        if let Err(err) = dropped {
+    for range in clean_files(&maps) {
+        if let Err(err) = divide(&range) {
+            debug!(%err, "code is not divided");
+        }
+        if let Err(err) = advise(&range, Advice::LinuxDontNeed) {
             debug!(%err, "pages of start-up code stay resident");
         }
     }
 }
 
-/// The addresses of a line of the map, if it is code of `program`.
-fn code_range(line: &str, program: &str) -> Option<std::ops::Range<usize>> {
-    let mut fields = line.split_ascii_whitespace();
-    let (range, permissions) = (fields.next()?, fields.next()?);
-    if permissions != "r-xp" || fields.nth(3) != Some(program) || fields.next().is_some() {
-        return None;
+/// Makes mappings of [`DIVISION`] bytes of one mapping, by giving every other one a property of its own.
+fn divide(range: &Range<usize>) -> rustix::io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let end = (at + DIVISION).min(range.end);
+        advise(&(at..end), Advice::LinuxDontDump)?;
+        at += 2 * DIVISION;
     }
-    let (start, end) = range.split_once('-')?;
+    Ok(())
+}
+
+fn advise(range: &Range<usize>, advice: Advice) -> rustix::io::Result<()> {
+    let start = range.start as *mut std::ffi::c_void;
+    // SAFETY: the range is part of a private, read-only mapping of a file without pages of its own, as the kernel lists
+    // it. Its pages are copies of the file, so the kernel reads them again from the file when they are next used; nothing
+    // in this process writes to code or constants.
+    unsafe { rustix::mm::madvise(start, range.len(), advice) }
+}
+
+/// Read-only mappings of files that hold nothing but the file: no relocated constants, which exist in memory only.
+fn clean_files(smaps: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        if let Some(range) = file_range(line) {
+            candidate = range;
+        } else if let Some(own) = line.strip_prefix("Anonymous:") {
+            found.extend(candidate.take().filter(|_| own.trim() == "0 kB"));
+        }
+    }
+    found
+}
+
+/// `None` if the line does not begin a mapping; the addresses of one that is a read-only file.
+fn file_range(line: &str) -> Option<Option<Range<usize>>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
     let parse = |text| usize::from_str_radix(text, 16).ok();
-    Some(parse(start)?..parse(end)?)
+    let range = parse(start)?..parse(end)?;
+    let permissions = fields.next()?;
+    // Offset, device, inode, path.
+    let path = fields.nth(3).unwrap_or_default();
+    let read_only = permissions == "r-xp" || permissions == "r--p";
+    Some((read_only && path.starts_with('/')).then_some(range))
 }
 
 #[cfg(test)]
@@ -61,30 +97,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_of_the_program_is_chosen() {
-        let program = "/usr/bin/tribune";
-        // (line of the map, chosen)
-        for (line, chosen) in [
-            ("1000-3000 r-xp 00001000 fe:00 42 /usr/bin/tribune", true),
-            ("1000-3000 r--p 00001000 fe:00 42 /usr/bin/tribune", false),
-            ("1000-3000 rw-p 00001000 fe:00 42 /usr/bin/tribune", false),
-            ("1000-3000 r-xp 00001000 fe:00 42 /usr/lib/libc.so.6", false),
+    fn only_read_only_files_without_pages_of_their_own_are_chosen() {
+        // (first line of a mapping, memory of its own, chosen)
+        for (line, own, chosen) in [
+            ("1000-3000 r-xp 00001000 fe:00 42 /usr/bin/tribune", 0, true),
+            ("1000-3000 r--p 00001000 fe:00 42 /usr/bin/tribune", 0, true),
             (
-                "1000-3000 r-xp 00001000 fe:00 42 /usr/bin/tribune (deleted)",
+                "1000-3000 r-xp 00001000 fe:00 42 /usr/lib/libc.so.6",
+                0,
+                true,
+            ),
+            (
+                "1000-3000 r--p 00001000 fe:00 42 /usr/bin/tribune",
+                4,
                 false,
             ),
             (
-                "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]",
+                "1000-3000 rw-p 00001000 fe:00 42 /usr/bin/tribune",
+                0,
                 false,
             ),
-            ("garbage", false),
+            (
+                "1000-3000 r--s 00001000 fe:00 42 /usr/bin/tribune",
+                0,
+                false,
+            ),
+            ("1000-3000 r--p 00000000 00:00 0", 0, false),
+            ("1000-3000 r-xp 00000000 00:00 0 [vdso]", 0, false),
+            ("1000-3000 --xp 00000000 00:00 0 [vsyscall]", 0, false),
+            ("garbage", 0, false),
         ] {
-            assert_eq!(code_range(line, program).is_some(), chosen, "{line}");
+            let smaps = format!("{line}\nSize: 8 kB\nAnonymous: {own:>9} kB\nVmFlags: rd\n");
+            let want = if chosen { vec![0x1000..0x3000] } else { vec![] };
+            assert_eq!(clean_files(&smaps), want, "{line} {own}");
         }
-        assert_eq!(
-            code_range("1000-3000 r-xp 00001000 fe:00 42 /usr/bin/tribune", program),
-            Some(0x1000..0x3000)
-        );
     }
 
     #[test]
