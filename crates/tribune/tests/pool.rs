@@ -223,6 +223,11 @@ fn a_restarted_agent_finds_its_pool_by_itself() {
     all_alive(&[&s1, &c1]);
     // At once, so that nobody has noticed, and after it was declared dead.
     for wait in [false, true] {
+        // Written about every half second, as Consul does; without it the server would find c1 again after 30 s.
+        on_all(&[&c1], "the memory of the pool", |node| {
+            std::fs::read_to_string(node.data("serf/local.snapshot"))
+                .is_ok_and(|lines| lines.contains("alive: s1 "))
+        });
         c1.kill();
         if wait {
             all_see(&[&s1], "c1", "failed");
