@@ -447,9 +447,10 @@ fn a_second_agent_in_the_way_of_the_first_is_refused_with_the_reason() {
     let dir = format!("-data-dir={}", elsewhere.path().display());
     let port = |name: &str, addr: std::net::SocketAddr| (name.to_owned(), addr.port().to_string());
     for (extra, (what, place)) in [
-        (vec![&dir], port("RPC", agent.rpc)),
-        (vec![&dir, &server], port("HTTP", agent.http)),
-        (vec![&dir, &server, &http], port("DNS", agent.dns)),
+        (vec![&dir], port("LAN Serf", agent.lan())),
+        (vec![&dir, &lan], port("RPC", agent.rpc)),
+        (vec![&dir, &lan, &server], port("HTTP", agent.http)),
+        (vec![&dir, &lan, &server, &http], port("DNS", agent.dns)),
         (
             vec![&server, &http, &dns, &lan, &wan],
             ("data".to_owned(), agent.data_dir().display().to_string()),
