@@ -19,7 +19,7 @@ use tribune_types::time::Mono;
 use crate::action::{Action, Notice, Ticket, Warning};
 use crate::index::SLOTS_MAX;
 use crate::message::{Accusation, Alive, Message, NodeState, Peer, Versions};
-use crate::suspicion::Bounds;
+use crate::suspicion::{Bounds, Due};
 use crate::swim::Swim;
 use crate::table::LOCAL;
 
@@ -157,7 +157,7 @@ impl Swim {
             return;
         };
         // Row 2: passed on with the accuser's name, or others could not tell confirmations apart.
-        if let Some(is_news) = self.suspicions.confirm(slot, &suspect.from) {
+        if let Some(is_news) = self.suspicions.confirm(slot, &suspect.from, now) {
             if is_news {
                 self.pass_on(&suspect.node, &Message::Suspect(suspect.clone()), None);
                 self.expire_suspicions(now, out);
@@ -219,13 +219,22 @@ impl Swim {
 
     /// Buries the suspects whose time is over.
     pub(crate) fn expire_suspicions(&mut self, now: Mono, out: &mut Vec<Action>) {
-        while let Some(slot) = self.suspicions.take_due(now) {
-            let dead = Accusation {
+        while let Some(due) = self.suspicions.take_due(now) {
+            let (slot, from) = match due {
+                Due::TellAgain { slot, from } => (slot, Some(from)),
+                Due::Bury(slot) => (slot, None),
+            };
+            let tell_again = from.is_some();
+            let word = Accusation {
                 incarnation: self.table.get(slot).incarnation,
                 node: Text::clone(&self.table.peer(slot).name),
-                from: Text::clone(self.name()),
+                from: from.unwrap_or_else(|| Text::clone(self.name())),
             };
-            self.decide_dead(now, &dead, None, out);
+            if tell_again {
+                self.pass_on(&Text::clone(&word.node), &Message::Suspect(word), None);
+            } else {
+                self.decide_dead(now, &word, None, out);
+            }
         }
     }
 

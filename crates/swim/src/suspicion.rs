@@ -3,7 +3,16 @@
 //! In: the first accusation and its confirmations, with their times. Out: one deadline per suspect. It falls from the
 //! longest time towards the shortest as independent nodes confirm.
 //!
-//! Invariant: a deadline never moves later, and a suspect has one deadline.
+//! Nobody is buried whose accusation was not told to the pool a *grace* (a quarter of the shortest time) before, so that a
+//! living one can answer. This matters to a node that was heard by nobody for a while: it accused others, and they do not
+//! know. Consul's agents bury at once in two cases, and so take living nodes down after their own trouble is over:
+//!
+//! - a confirmation comes so late that the shorter time is already over: here the grace is left. (Such confirmations are
+//!   echoes: an exchange of states spreads our own old accusation in the names of others.)
+//! - the longest time is over and nobody has confirmed, where somebody should have: here the accusation is told once more,
+//!   and the grace passes.
+//!
+//! Invariants: a confirmation never moves a deadline later; a suspect has one deadline, and it is moved later once at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,6 +57,11 @@ impl Bounds {
         }
     }
 
+    /// Least time between the last word about an accusation and the burial.
+    pub(crate) fn grace(&self) -> Duration {
+        self.min / 4
+    }
+
     /// The time after so many confirmations.
     fn timeout(&self, confirmed: u32) -> Duration {
         if self.confirmations == 0 {
@@ -65,8 +79,24 @@ struct Suspicion {
     bounds: Bounds,
     start: Mono,
     deadline: Mono,
+    /// It was told again because nobody confirmed it.
+    told_again: bool,
     /// The first accuser and those who confirmed: at most `confirmations` + 1.
     accusers: Vec<Text>,
+}
+
+/// What is to be done when a suspicion's time is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Spread the accusation once more; the suspicion goes on.
+    TellAgain {
+        /// The accused.
+        slot: u32,
+        /// The only accuser.
+        from: Text,
+    },
+    /// The suspicion has ended.
+    Bury(u32),
 }
 
 /// All suspicions that run, by slot of the node table.
@@ -88,6 +118,7 @@ impl Suspicions {
             bounds,
             start: now,
             deadline: now + timeout,
+            told_again: false,
             accusers: vec![Text::clone(from)],
         };
         self.deadlines.insert((suspicion.deadline, slot));
@@ -96,14 +127,15 @@ impl Suspicions {
     }
 
     /// Counts another accuser. `None` if there is no suspicion, else whether this accuser was news.
-    pub(crate) fn confirm(&mut self, slot: u32, from: &Text) -> Option<bool> {
+    pub(crate) fn confirm(&mut self, slot: u32, from: &Text, now: Mono) -> Option<bool> {
         let suspicion = self.running.get_mut(&slot)?;
         let confirmed = suspicion.accusers.len() as u32;
         if confirmed > suspicion.bounds.confirmations || suspicion.accusers.contains(from) {
             return Some(false);
         }
         suspicion.accusers.push(Text::clone(from));
-        let earlier = suspicion.start + suspicion.bounds.timeout(confirmed);
+        let planned = suspicion.start + suspicion.bounds.timeout(confirmed);
+        let earlier = planned.max(now + suspicion.bounds.grace());
         if earlier < suspicion.deadline {
             self.deadlines.remove(&(suspicion.deadline, slot));
             suspicion.deadline = earlier;
@@ -124,14 +156,26 @@ impl Suspicions {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
-    /// Ends a suspicion whose time is over.
-    pub(crate) fn take_due(&mut self, now: Mono) -> Option<u32> {
+    /// A suspicion whose time is over. To be asked until there is none.
+    pub(crate) fn take_due(&mut self, now: Mono) -> Option<Due> {
         let &(at, slot) = self.deadlines.first()?;
         if now < at {
             return None;
         }
+        if let Some(suspicion) = self.running.get_mut(&slot)
+            && suspicion.bounds.confirmations > 0
+            && suspicion.accusers.len() == 1
+            && !suspicion.told_again
+        {
+            suspicion.told_again = true;
+            self.deadlines.remove(&(at, slot));
+            suspicion.deadline = now + suspicion.bounds.grace();
+            self.deadlines.insert((suspicion.deadline, slot));
+            let from = Text::clone(&suspicion.accusers[0]);
+            return Some(Due::TellAgain { slot, from });
+        }
         self.cancel(slot);
-        Some(slot)
+        Some(Due::Bury(slot))
     }
 
     /// Suspicions that run.
@@ -211,12 +255,15 @@ mod tests {
             ("c", true, 4_000),
             ("d", false, 4_000),
         ] {
-            assert_eq!(all.confirm(1, &text(from)), Some(news), "{from}");
+            assert_eq!(all.confirm(1, &text(from), start), Some(news), "{from}");
             assert_eq!(all.next(), Some(start + Duration::from_millis(ms)));
         }
-        assert_eq!(all.confirm(2, &text("b")), None);
+        assert_eq!(all.confirm(2, &text("b"), start), None);
         assert_eq!(all.take_due(start + Duration::from_millis(3_999)), None);
-        assert_eq!(all.take_due(start + Duration::from_secs(4)), Some(1));
+        assert_eq!(
+            all.take_due(start + Duration::from_secs(4)),
+            Some(Due::Bury(1))
+        );
         assert_eq!(all.len(), 0);
     }
 
@@ -230,9 +277,53 @@ mod tests {
         all.cancel(4);
         all.cancel(7);
         let late = Mono(u64::MAX);
-        assert_eq!(all.take_due(late), Some(2));
-        assert_eq!(all.take_due(late), Some(9));
+        assert_eq!(all.take_due(late), Some(Due::Bury(2)));
+        assert_eq!(all.take_due(late), Some(Due::Bury(9)));
         assert_eq!(all.take_due(late), None);
         assert_eq!((all.len(), all.next()), (0, None));
+    }
+
+    #[test]
+    fn a_confirmation_leaves_time_to_answer_but_moves_nothing_later() {
+        let start = Mono(5_000_000_000);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        // (first confirmation ms, deadline then, second confirmation ms, deadline then); min 4 s, max 24 s, grace 1 s
+        for (first, want_first, second, want_second) in [
+            (500, 11_381, 1_000, 4_000),
+            (500, 11_381, 3_500, 4_500),
+            (2_000, 11_381, 11_000, 11_381),
+            (15_000, 16_000, 15_000, 16_000),
+            (23_500, 24_000, 23_900, 24_000),
+        ] {
+            let mut all = Suspicions::default();
+            all.start(1, &text("a"), Bounds::new(&Timing::lan(), 10), start);
+            all.confirm(1, &text("b"), at(first));
+            assert_eq!(all.next(), Some(at(want_first)), "{first}");
+            all.confirm(1, &text("c"), at(second));
+            assert_eq!(all.next(), Some(at(want_second)), "{second}");
+            assert_eq!(all.take_due(at(want_second)), Some(Due::Bury(1)));
+            assert_eq!(all.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_suspicion_that_nobody_confirmed_is_told_once_more_where_somebody_could_have() {
+        let start = Mono(0);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut all = Suspicions::default();
+        all.start(1, &text("a"), Bounds::new(&Timing::lan(), 10), start);
+        let again = Due::TellAgain {
+            slot: 1,
+            from: text("a"),
+        };
+        assert_eq!(all.take_due(at(24_000)), Some(again));
+        assert_eq!((all.next(), all.len()), (Some(at(25_000)), 1));
+        assert_eq!(all.take_due(at(24_999)), None);
+        assert_eq!(all.take_due(at(25_000)), Some(Due::Bury(1)));
+
+        // Three nodes: nobody could have.
+        all.start(1, &text("a"), Bounds::new(&Timing::lan(), 3), start);
+        assert_eq!(all.take_due(at(4_000)), Some(Due::Bury(1)));
+        assert_eq!(all.len(), 0);
     }
 }

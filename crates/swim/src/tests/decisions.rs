@@ -396,12 +396,35 @@ fn confirmations_keep_the_accuser_and_count_each_once() {
 }
 
 #[test]
-fn a_confirmation_that_leaves_no_time_buries_at_once() {
+fn a_confirmation_that_leaves_no_time_leaves_time_to_answer() {
     let mut bench = knowing_b(Suspect, 20);
-    bench.hear(suspect("b", 5, "d"));
-    assert_eq!(bench.state("b"), Some((Dead, 5)), "11.4 s are over");
-    // What is queued about the node is its death only.
-    assert_eq!(bench.queued(), [dead("b", 5, "self")]);
+    let second = suspect("b", 5, "d");
+    bench.hear(second.clone());
+    // 11.4 s are over, but the pool hears of it only now.
+    assert_eq!(bench.queued(), [second]);
+    for (ms, state, queued) in [
+        (999, Suspect, vec![]),
+        (1, Dead, vec![dead("b", 5, "self")]),
+    ] {
+        bench.wait_ms(ms);
+        bench.swim.expire_suspicions(bench.now, &mut Vec::new());
+        assert_eq!(bench.state("b"), Some((state, 5)));
+        assert_eq!(bench.queued(), queued);
+    }
+}
+
+#[test]
+fn an_accusation_that_nobody_confirmed_is_told_once_more_before_the_burial() {
+    let mut bench = knowing_b(Suspect, 24);
+    for (state, queued) in [
+        (Suspect, suspect("b", 5, "c")),
+        (Dead, dead("b", 5, "self")),
+    ] {
+        bench.swim.expire_suspicions(bench.now, &mut Vec::new());
+        assert_eq!(bench.state("b"), Some((state, 5)));
+        assert_eq!(bench.queued(), [queued]);
+        bench.wait_ms(1000);
+    }
 }
 
 #[test]
