@@ -2,6 +2,8 @@
 //!
 //! A server agent serves itself; a client agent asks servers. Nothing above this module needs to know which.
 
+use std::sync::Arc;
+
 use tribune_server::{Server, SnapshotRestore, SnapshotSave};
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
@@ -23,7 +25,7 @@ pub(crate) enum Cluster {
         datacenter: Text,
     },
     /// Servers elsewhere.
-    Remote(Client),
+    Remote(Arc<Client>),
 }
 
 impl Cluster {
@@ -93,7 +95,7 @@ impl Cluster {
     ) -> Result<SnapshotSave, RpcError> {
         match self {
             Cluster::Own { server, .. } => server.snapshot_save(caller, options).await,
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => Box::pin(client.snapshot_save(caller, options)).await,
         }
     }
 
@@ -105,7 +107,7 @@ impl Cluster {
     ) -> Result<SnapshotRestore, RpcError> {
         match self {
             Cluster::Own { server, .. } => server.snapshot_restore(caller, datacenter).await,
-            Cluster::Remote(_) => Err(RpcError::NoServers),
+            Cluster::Remote(client) => client.snapshot_restore(caller, datacenter),
         }
     }
 

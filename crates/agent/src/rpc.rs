@@ -6,12 +6,15 @@
 //! A request for a datacenter that is not ours fails; an empty one is none, except where the original does not look.
 
 mod absent;
+mod snapshot;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use tribune_net::{CallFailure, CallResult};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tribune_net::{CallFailure, CallResult, SnapshotReply};
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
 use tribune_types::query::{Query, ReadOptions};
@@ -204,5 +207,14 @@ impl tribune_net::Handler for RpcServer {
                 Failure::NotUnderstood(text) => CallFailure::refused(text),
             })
         })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        peer: SocketAddr,
+        request: &'a [u8],
+        archive: mpsc::Receiver<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = SnapshotReply> + Send + 'a>> {
+        Box::pin(self.serve_snapshot(peer, request, archive))
     }
 }

@@ -165,7 +165,7 @@ impl Agent {
         let tasks = env.group(&stop);
         let cluster = Arc::new(match &server {
             Some(server) => Cluster::own(server.clone(), identity.datacenter.clone()),
-            None => Cluster::Remote(Client::new(env, &tasks, &config)),
+            None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config))),
         });
         let (process_tx, process) = mpsc::channel(4);
         let parts = LocalParts {

@@ -61,6 +61,7 @@ pub(crate) async fn run(handle: Handle, tasks: TaskGroup) {
     let env = local.env().clone();
     let stop = tasks.stop().clone();
     let mut succeeded = false;
+    let mut alone = false;
     loop {
         if local.sync.has_ended() {
             return;
@@ -71,7 +72,9 @@ pub(crate) async fn run(handle: Handle, tasks: TaskGroup) {
             result = compare(&handle) => result,
         };
         match &done {
-            Ok(()) => succeeded = true,
+            Ok(()) => (succeeded, alone) = (true, false),
+            // A client that knows no server yet says so once.
+            Err(RpcError::NoServers) if std::mem::replace(&mut alone, true) => {}
             Err(err) => warn!(%err, "failed to sync remote state"),
         }
         local.sync.failed.store(false, Ordering::Relaxed);

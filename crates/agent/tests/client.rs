@@ -172,6 +172,17 @@ async fn checks(of: &Running, node: &str) -> Vec<std::sync::Arc<Check>> {
     }
 }
 
+async fn restore(client: &Running, archive: &[u8]) -> Result<(), RpcError> {
+    let started = client.handle().snapshot_restore(&caller(), None).await?;
+    for piece in archive.chunks(10_000) {
+        if started.chunks.send(piece.to_vec().into()).await.is_err() {
+            break;
+        }
+    }
+    drop(started.chunks);
+    started.done.await.unwrap()
+}
+
 /// What a client does with a server, whoever made the server. `server` is its node name.
 async fn use_the_server(client: &Running, server: &str) {
     // Keys.
@@ -302,6 +313,31 @@ async fn use_the_server(client: &Running, server: &str) {
             services(client, "client").await.is_empty()
         })
         .await;
+
+    // A snapshot out and in; what was written in between is gone.
+    let save = client
+        .handle()
+        .snapshot_save(&caller(), &ReadOptions::default())
+        .await
+        .unwrap();
+    assert!(save.meta.index > Index(1) && save.meta.known_leader);
+    let mut chunks = save.chunks;
+    let mut archive = Vec::new();
+    while let Some(piece) = chunks.recv().await {
+        archive.extend_from_slice(&piece.unwrap());
+    }
+    client.set("after", "1").await.unwrap();
+    assert_eq!(restore(client, &archive).await, Ok(()));
+    client
+        .until("the old state is back", async || {
+            client.value("after").await.is_none()
+        })
+        .await;
+    assert_eq!(client.value("a/b").await.as_deref(), Some("3"));
+    let cut = restore(client, &archive[..archive.len() / 2]).await;
+    assert!(cut.is_err(), "{cut:?}");
+    assert!(restore(client, b"no archive at all").await.is_err());
+    assert_eq!(client.value("a/b").await.as_deref(), Some("3"));
 
     // Nodes, the peer set, errors of servers.
     let Reply::Nodes(nodes) = client.read(Query::Nodes(ListOptions::default())).await else {

@@ -10,6 +10,7 @@ use tribune_rt::{Env, TaskGroup};
 
 use crate::budget::Budget;
 use crate::calls::{self, CallsError};
+use crate::snapshot::{self, SnapshotError};
 use crate::yamux::{self, Role, SessionError};
 use crate::{Handler, NetOptions};
 
@@ -29,6 +30,8 @@ enum ConnectionError {
     Calls(#[from] CallsError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -94,6 +97,10 @@ async fn run(
                 );
             };
             Ok(driver.run(serve_stream).await?)
+        }
+        snapshot::SNAPSHOT => {
+            stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
+            Ok(snapshot::serve(env, &options, &*handler, stream, peer, budget).await?)
         }
         other => Err(ConnectionError::Protocol(other)),
     }

@@ -2,7 +2,7 @@
 //!
 //! Server port ([`serve`]): who may connect, what the first byte selects, and the calls on a connection. In: TCP
 //! connections. Out: calls to one [`Handler`], in the order of each stream. Plain MessagePack RPC (first byte 0x00) and
-//! yamux with MessagePack RPC on every stream (0x04) are served; TLS and the peer protocol of other servers are refused by
+//! yamux with MessagePack RPC on every stream (0x04) are served, and streamed snapshots (0x05); TLS and the peer protocol of other servers are refused by
 //! closing, as an unknown byte is (rpc.md section 1.1).
 //!
 //! Pool ([`Pool`]): calls to addresses over one multiplexed connection each.
@@ -16,6 +16,7 @@ mod connection;
 mod limits;
 mod message;
 mod pool;
+mod snapshot;
 mod yamux;
 
 use std::future::Future;
@@ -24,12 +25,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{Env, TaskGroup};
 
 use limits::PerAddress;
 pub use pool::{CallError, Lost, NotSent, Pool, PoolOptions};
+pub use snapshot::{Download, SnapshotReply, snapshot};
 
 /// What the server port needs to know.
 #[derive(Debug, Clone)]
@@ -111,6 +115,15 @@ pub trait Handler: Send + Sync + 'static {
         method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>>;
+
+    /// Serves a streamed snapshot. `request` is one complete MessagePack value; what follows it comes out of `archive`,
+    /// which ends when the peer has sent everything. Dropped when the peer is cut before that.
+    fn snapshot<'a>(
+        &'a self,
+        peer: SocketAddr,
+        request: &'a [u8],
+        archive: mpsc::Receiver<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = SnapshotReply> + Send + 'a>>;
 }
 
 /// Binds the server port and serves it as tasks of `group`.

@@ -97,6 +97,23 @@ impl Inbox {
         .map_err(|_| MessageError::Slow(limit))?
     }
 
+    /// Reads until one value of at most `size_max` bytes is complete; its length, or `None` if the peer has closed. What
+    /// follows the value may have been read, too. Cancel safe.
+    ///
+    /// # Errors
+    /// The stream is of no more use.
+    pub(crate) async fn single(
+        &mut self,
+        env: &Env,
+        stream: &mut (impl AsyncRead + Unpin),
+        size_max: usize,
+        limit: Duration,
+    ) -> Result<Option<usize>, MessageError> {
+        env.timeout(limit, self.value(stream, 0, size_max))
+            .await
+            .map_err(|_| MessageError::Slow(limit))?
+    }
+
     /// Reads until a complete value stands at `from`; its length.
     async fn value(
         &mut self,

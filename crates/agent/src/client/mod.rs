@@ -7,6 +7,7 @@
 //! Memory: nothing while idle but one connection with its streams (see `tribune-net`).
 
 mod read;
+mod snapshot;
 mod status;
 mod write;
 
@@ -45,6 +46,7 @@ pub(crate) struct Client {
     env: Env,
     datacenter: Text,
     pool: Pool,
+    tasks: TaskGroup,
     servers: Mutex<Servers>,
     rate: Mutex<RateLimit>,
     /// How long a request is tried again.
@@ -61,6 +63,7 @@ impl Client {
             env: env.clone(),
             datacenter: text(&config.datacenter),
             pool: Pool::new(env, tasks, PoolOptions::default()),
+            tasks: tasks.clone(),
             servers: Mutex::default(),
             rate: Mutex::new(RateLimit::new(limits.rpc_rate, limits.rpc_max_burst)),
             hold: config.performance.rpc_hold_timeout,

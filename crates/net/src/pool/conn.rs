@@ -52,23 +52,7 @@ pub(super) async fn dial(
     addr: SocketAddr,
     options: &PoolOptions,
 ) -> Result<(Arc<Conn>, impl Future<Output = ()> + Send + 'static), NotSent> {
-    let failed =
-        |err: &dyn std::fmt::Display| NotSent::Dial(format!("dial tcp {addr}: {err}").into());
-    let connected = env.timeout(options.dial_timeout, async {
-        let mut stream = TcpStream::connect(env, addr).await?;
-        stream.set_nodelay(true)?;
-        stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
-        stream.write_all(&[MULTIPLEXED_RPC]).await?;
-        Ok::<_, io::Error>(stream)
-    });
-    let stream = match connected.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(err)) if err.kind() == io::ErrorKind::ConnectionRefused => {
-            return Err(failed(&"connect: connection refused"));
-        }
-        Ok(Err(err)) => return Err(failed(&err)),
-        Err(_) => return Err(failed(&"i/o timeout")),
-    };
+    let stream = connect(env, addr, options.dial_timeout, MULTIPLEXED_RPC).await?;
     let budget = Arc::new(Budget::new(BUFFERED_MAX));
     let (session, driver) =
         yamux::session(env, stream, Role::Dialer, Arc::clone(&budget), STREAMS_MAX);
@@ -99,6 +83,32 @@ pub(super) async fn dial(
         }
     };
     Ok((conn, running))
+}
+
+/// Connects within `limit` and says with the `first` byte what the connection is for.
+pub(crate) async fn connect(
+    env: &Env,
+    addr: SocketAddr,
+    limit: Duration,
+    first: u8,
+) -> Result<TcpStream, NotSent> {
+    let failed =
+        |err: &dyn std::fmt::Display| NotSent::Dial(format!("dial tcp {addr}: {err}").into());
+    let connected = env.timeout(limit, async {
+        let mut stream = TcpStream::connect(env, addr).await?;
+        stream.set_nodelay(true)?;
+        stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
+        stream.write_all(&[first]).await?;
+        Ok::<_, io::Error>(stream)
+    });
+    match connected.await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(err)) if err.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(failed(&"connect: connection refused"))
+        }
+        Ok(Err(err)) => Err(failed(&err)),
+        Err(_) => Err(failed(&"i/o timeout")),
+    }
 }
 
 impl Conn {

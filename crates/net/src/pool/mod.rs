@@ -22,6 +22,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tribune_rt::{Env, TaskGroup};
 
+pub(crate) use conn::connect;
 pub use error::{CallError, Lost, NotSent};
 
 use slot::Slot;

@@ -22,6 +22,7 @@ mod kvs;
 mod operator;
 mod query;
 mod session;
+mod snapshot;
 mod status;
 mod txn;
 mod write;
@@ -38,6 +39,10 @@ pub use operator::{
     SERVER_HEALTH, decode_server_health_reply, encode_server_health, encode_server_health_reply,
 };
 pub use query::{decode_reply, encode_query, encode_reply};
+pub use snapshot::{
+    SnapshotCall, SnapshotOp, decode_snapshot, decode_snapshot_reply, encode_snapshot,
+    encode_snapshot_reply,
+};
 pub use status::{
     EMPTY, LEADER, PEERS, PING, RAFT_STATS, decode_server_stats, decode_text, decode_texts,
     encode_server_stats, encode_status, encode_text, encode_texts,

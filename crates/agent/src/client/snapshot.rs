@@ -1,0 +1,111 @@
+//! Snapshots of a client agent: streamed to and from a server, each on a connection of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tribune_local::servers::ServerAddr;
+use tribune_net::{Download, snapshot};
+use tribune_server::{SnapshotRestore, SnapshotSave};
+use tribune_types::caller::Caller;
+use tribune_types::error::RpcError;
+use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
+use tribune_types::text::text;
+use tribune_wire::rpc::{self, Envelope, SnapshotCall, SnapshotOp};
+
+use super::{Client, datacenter, unreadable};
+
+/// Pieces on their way.
+const QUEUE: usize = 4;
+/// Time for a connection to come about.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// Fetches an archive. Nothing is tried twice.
+    ///
+    /// # Errors
+    /// There is no server, or what the server says.
+    pub(crate) async fn snapshot_save(
+        &self,
+        caller: &Caller,
+        options: &ReadOptions,
+    ) -> Result<SnapshotSave, RpcError> {
+        let call = SnapshotCall {
+            envelope: self.envelope(caller, options.datacenter.as_deref()),
+            stale: options.consistency == Consistency::Stale,
+            op: SnapshotOp::Save,
+        };
+        let (meta, mut download) = self.exchange(&self.server()?, &call, None).await?;
+        let (tx, chunks) = mpsc::channel(QUEUE);
+        self.tasks.spawn("snapshot-fetch", async move {
+            while let Some(piece) = download.next().await {
+                let piece = piece.map_err(|err| RpcError::Remote(err.to_string()));
+                if tx.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let meta = QueryMeta {
+            consistency: options.consistency,
+            ..meta
+        };
+        Ok(SnapshotSave { meta, chunks })
+    }
+
+    /// Sends an archive. Nothing is tried twice.
+    ///
+    /// # Errors
+    /// There is no server. What the server says is the outcome.
+    pub(crate) fn snapshot_restore(
+        self: &std::sync::Arc<Self>,
+        caller: &Caller,
+        dc: Option<&str>,
+    ) -> Result<SnapshotRestore, RpcError> {
+        let call = SnapshotCall {
+            envelope: self.envelope(caller, dc),
+            stale: false,
+            op: SnapshotOp::Restore,
+        };
+        let server = self.server()?;
+        let (chunks, upload) = mpsc::channel(QUEUE);
+        let (tx, done) = oneshot::channel();
+        let client = std::sync::Arc::clone(self);
+        self.tasks.spawn("snapshot-send", async move {
+            let outcome = client.exchange(&server, &call, Some(upload)).await;
+            let _ = tx.send(outcome.map(drop));
+        });
+        Ok(SnapshotRestore { chunks, done })
+    }
+
+    async fn exchange(
+        &self,
+        server: &ServerAddr,
+        call: &SnapshotCall,
+        upload: Option<mpsc::Receiver<Bytes>>,
+    ) -> Result<(QueryMeta, Download), RpcError> {
+        let request = rpc::encode_snapshot(call);
+        let answered = snapshot(&self.env, server.addr, DIAL_TIMEOUT, &request, upload).await;
+        let (head, download) = answered.map_err(|err| {
+            self.on_failure(server, "snapshot", &err);
+            RpcError::Remote(err.to_string())
+        })?;
+        let (error, meta) = rpc::decode_snapshot_reply(&head).map_err(|err| unreadable(&err))?;
+        if !error.is_empty() {
+            self.servers.lock().on_failure(&server.name);
+            return Err(RpcError::Remote(error));
+        }
+        Ok((meta, download))
+    }
+
+    fn server(&self) -> Result<ServerAddr, RpcError> {
+        let first = self.servers.lock().first().cloned();
+        first.ok_or(RpcError::NoServers)
+    }
+
+    fn envelope(&self, caller: &Caller, dc: Option<&str>) -> Envelope {
+        Envelope {
+            datacenter: text(datacenter(&self.datacenter, dc)),
+            token: caller.token.clone(),
+        }
+    }
+}
