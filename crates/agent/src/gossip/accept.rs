@@ -17,9 +17,9 @@ use tribune_rt::net::{TcpListener, TcpStream};
 use tribune_rt::{CancellationToken, TaskGroup};
 use tribune_swim::{Message, PushPull};
 
-use super::Pool;
 use super::codec::{self, Allowance, StreamError, StreamMessage};
 use super::exchange::merge_text;
+use super::{Pool, spawn};
 
 /// Streams at the same time.
 const STREAMS_MAX: usize = 128;
@@ -114,7 +114,7 @@ pub(super) async fn run(
             continue;
         };
         let pool = pool.clone();
-        tasks.spawn("gossip-stream", async move {
+        spawn(&tasks, "gossip-stream", async move {
             let limit = pool.shared.stream_timeout;
             // Out of time is an end like any other; the stream closes with the task.
             let _ = pool

@@ -11,22 +11,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use tribune_rt::net::{RecvBatch, UdpSocket};
 use tribune_rt::{CancellationToken, TaskGroup};
-use tribune_serf::{Action, KeyOperation, MemberChange, MemberEvent, Record};
+use tribune_serf::{Action, KeyOperation, MemberChange, MemberEvent, Record, Stats};
 use tribune_swim::{Message, Packet, Warning};
-use tribune_types::member::MemberStatus;
 use tribune_types::time::Mono;
 
-use super::Pool;
 use super::codec;
 use super::exchange::{Purpose, stream_ping};
 use super::options::Fired;
 use super::snapshot::Snapshot;
 use super::turn::{Command, Turn, Waiters};
+use super::{Pool, spawn};
 
 /// Largest datagram.
 const DATAGRAM_SIZE_MAX: usize = 65_536;
@@ -34,6 +34,8 @@ const DATAGRAM_SIZE_MAX: usize = 65_536;
 const RECV_BUFFER: usize = 2 * DATAGRAM_SIZE_MAX;
 /// Datagrams of one receive.
 const RECV_COUNT: usize = 32;
+/// Between two samples of the core's figures.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Commands between two receives.
 const COMMANDS_PER_ROUND: usize = 32;
 
@@ -49,6 +51,8 @@ pub(super) struct Driver {
     /// Reused: what the core asked for, and a datagram on its way.
     pub(super) out: Vec<Action>,
     pub(super) buffer: Vec<u8>,
+    /// When figures were sampled for the last time.
+    pub(super) sampled: Mono,
 }
 
 impl Driver {
@@ -91,6 +95,10 @@ impl Driver {
                 return;
             }
             core.on_time(now, &mut self.out);
+            if now.since(self.sampled) >= SAMPLE_INTERVAL {
+                self.sampled = now;
+                sample(&core.stats());
+            }
         }
         self.carry_out().await;
     }
@@ -211,7 +219,7 @@ impl Driver {
                 deadline,
             } => {
                 let pool = self.pool.clone();
-                self.tasks.spawn("gossip-ping", async move {
+                spawn(&self.tasks, "gossip-ping", async move {
                     stream_ping(&pool, to, &node, seq, deadline).await;
                 });
             }
@@ -222,7 +230,7 @@ impl Driver {
                 } else {
                     Purpose::Periodic
                 };
-                self.tasks.spawn("gossip-push-pull", async move {
+                spawn(&self.tasks, "gossip-push-pull", async move {
                     if let Err(err) = pool.push_pull(to, purpose).await {
                         debug!(%node, %to, %err, "memberlist: push/pull failed");
                     }
@@ -235,6 +243,7 @@ impl Driver {
                 payload,
             } => {
                 metrics::counter!("serf.events").increment(1);
+                metrics::counter!(format!("serf.events.{name}")).increment(1);
                 let fired = Fired {
                     ltime,
                     name,
@@ -345,6 +354,15 @@ impl Driver {
     }
 }
 
+/// Figures of the core as metrics.
+fn sample(stats: &Stats) {
+    metrics::gauge!("memberlist.health.score").set(f64::from(stats.health_score));
+    let names = ["serf.queue.Intent", "serf.queue.Event", "serf.queue.Query"];
+    for (name, len) in names.into_iter().zip(stats.queued) {
+        metrics::histogram!(name).record(len as f64);
+    }
+}
+
 fn query_word(operation: KeyOperation) -> &'static str {
     match operation {
         KeyOperation::Install => "install-key",
@@ -352,9 +370,4 @@ fn query_word(operation: KeyOperation) -> &'static str {
         KeyOperation::Remove => "remove-key",
         KeyOperation::List => "list-keys",
     }
-}
-
-/// True for members that count as there.
-pub(super) fn is_alive(status: MemberStatus) -> bool {
-    status == MemberStatus::Alive
 }

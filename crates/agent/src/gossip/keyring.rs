@@ -84,17 +84,19 @@ impl Pool {
             relay_factor,
             ..Question::default()
         };
-        let (nodes, mut answers) = match self.ask(question).await {
+        let mut asked = match self.ask(question).await {
             Ok(asked) => asked,
             Err(problem) => {
                 result.error = Some(problem);
                 return result;
             }
         };
+        let nodes = asked.nodes;
         result.nodes = nodes;
-        while let Some(QueryNews::Answer { from, payload }) = answers.recv().await {
+        while let Some(QueryNews::Answer { from, payload }) = asked.rx.recv().await {
             result.add(from, &payload);
             if result.responses == nodes {
+                self.close(asked.query).await;
                 break;
             }
         }

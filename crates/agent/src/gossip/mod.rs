@@ -42,9 +42,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{debug, info, warn};
 use tribune_rt::net::{BindOptions, TcpListener, UdpSocket};
 use tribune_rt::{Env, TaskGroup};
-use tribune_serf::{Question, Refused, Restored, Serf, Stats};
+use tribune_serf::{QueryId, Question, Refused, Restored, Serf, Stats};
+use tribune_swim::NodeState;
 use tribune_types::coordinate::Coordinate;
-use tribune_types::member::{Member, MemberStatus};
+use tribune_types::member::Member;
 use tribune_types::text::{Text, TextMap};
 use tribune_types::time::Mono;
 
@@ -108,6 +109,15 @@ impl Shared {
     fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
+}
+
+/// An asked query.
+struct Answers {
+    query: QueryId,
+    /// Members that were asked.
+    nodes: usize,
+    /// Their answers, until the time of the query is over.
+    rx: mpsc::Receiver<QueryNews>,
 }
 
 /// Why something was not announced to a pool. Nothing was sent.
@@ -218,6 +228,7 @@ impl Pool {
             waiters: Waiters::default(),
             out,
             buffer: Vec::new(),
+            sampled: env.mono(),
         };
         tasks.spawn("gossip", driver.run(stop.clone()));
         tasks.spawn(
@@ -225,7 +236,7 @@ impl Pool {
             accept::run(pool.clone(), listener, tasks.clone(), stop),
         );
         if !restored.alive.is_empty() {
-            tasks.spawn("gossip-rejoin", pool.clone().rejoin(restored.alive));
+            spawn(tasks, "gossip-rejoin", pool.clone().rejoin(restored.alive));
         }
         Ok(pool)
     }
@@ -288,14 +299,13 @@ impl Pool {
         self.shared.followers.subscribe()
     }
 
-    /// True if a member that is there has this address.
+    /// True if another member that is there has this address. O(members).
     fn is_member(&self, ip: IpAddr) -> bool {
         let core = self.shared.core.lock();
-        let own = &self.shared.name;
-        core.members().iter().any(|member| {
-            driver::is_alive(member.status)
-                && member.peer.addr.ip() == ip
-                && member.peer.name != *own
+        core.swim().entries().any(|entry| {
+            entry.peer.addr.ip() == ip
+                && entry.state == NodeState::Alive
+                && entry.peer.name != self.shared.name
         })
     }
 
@@ -394,23 +404,30 @@ impl Pool {
             .map_err(refused)
     }
 
-    /// Asks all members; how many there are, and their answers until the time of the query is over.
-    async fn ask(&self, question: Question) -> Result<(usize, mpsc::Receiver<QueryNews>), String> {
+    /// Asks all members. To be ended with [`Pool::close`] if that is before its time is over.
+    async fn ask(&self, question: Question) -> Result<Answers, String> {
         let asked = self
             .with(move |turn| {
                 let nodes = turn.serf.alive_count();
                 // Room for every member's answer and the end.
                 let (tx, rx) = mpsc::channel(nodes + 1);
-                let from = turn.out.len();
+                // What comes of it is carried out after this turn, so no answer is too early.
                 let query = turn.serf.ask(turn.now, question, turn.out)?;
-                // Own answers and acks among the actions come after this.
-                debug_assert!(turn.out.len() >= from, "a core only appends");
                 turn.waiters.queries.insert(query, tx);
-                Ok::<_, Refused>((nodes, rx))
+                Ok::<_, Refused>(Answers { query, nodes, rx })
             })
             .await
             .ok_or_else(|| "agent is shutting down".to_owned())?;
         asked.map_err(|err| refused(err).to_string())
+    }
+
+    /// Ends a query before its time.
+    async fn close(&self, query: QueryId) {
+        self.with(move |turn| {
+            turn.serf.close(query);
+            turn.waiters.queries.remove(&query);
+        })
+        .await;
     }
 
     /// Tries the members of the last run until one answers.
@@ -439,14 +456,24 @@ impl Pool {
     }
 }
 
-/// True if a member with this address has been there for a while.
+/// Spawns a task that ends with its group, wherever it waits.
+fn spawn(tasks: &TaskGroup, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = tasks.stop().clone();
+    tasks.spawn(name, async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    });
+}
+
+/// True if a member with this address has been there for a while. O(members).
 fn established(core: &Serf, now: Mono, ip: IpAddr) -> bool {
-    core.members().iter().any(|member| {
-        member.status == MemberStatus::Alive
-            && member.peer.addr.ip() == ip
-            && core
-                .entry(&member.peer.name)
-                .is_some_and(|entry| now.since(entry.since) >= ESTABLISHED_AFTER)
+    core.swim().entries().any(|entry| {
+        entry.peer.addr.ip() == ip
+            && entry.state == NodeState::Alive
+            && now.since(entry.since) >= ESTABLISHED_AFTER
     })
 }
 

@@ -8,6 +8,7 @@ use tribune_rt::CancellationToken;
 use tribune_serf::MemberChange;
 use tribune_swim::{AdmitAll, Timing};
 use tribune_types::keyring::KeyringOperation;
+use tribune_types::member::MemberStatus;
 use tribune_types::text::text;
 
 use super::options::KeyOptions;
