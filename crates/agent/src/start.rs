@@ -20,7 +20,7 @@ use tribune_types::text::text;
 
 use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::gossip::{self, Pool, PoolError, RetryJoin};
+use crate::gossip::{self, Pool, PoolError, RetryJoin, WanKeys};
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
 pub use crate::local_state::{Applied, Reload};
@@ -197,12 +197,21 @@ impl Agent {
                 return Err(StartError::Gossip { role, pool, source });
             }
         };
+        let wan_keys = WanKeys::load(env, &config, &identity).map_err(|source| {
+            stop.cancel();
+            StartError::Gossip {
+                role: "server",
+                pool: "WAN Serf",
+                source,
+            }
+        })?;
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
             local,
             cluster,
             lan: Some(lan.clone()),
+            wan_keys,
             telemetry,
             logs,
             revision,

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tracing::warn;
 use tribune_serf::{Asked, KeyOperation, QueryId, Question};
 use tribune_types::keyring::{KeyringOperation, KeyringResponse};
@@ -13,6 +11,7 @@ use tribune_types::text::{Text, text};
 use tribune_wire::serf::keys::{self, KeyResponse};
 
 use super::Pool;
+use super::operator_key;
 use super::turn::QueryNews;
 
 /// Bytes of an answer.
@@ -64,7 +63,7 @@ impl Pool {
         let mut result = KeyResult::default();
         let bytes = match operation {
             KeyringOperation::List => Vec::new(),
-            _ => match decode_base64(key) {
+            _ => match operator_key::decode(key) {
                 Ok(bytes) => bytes,
                 Err(problem) => {
                     result.error = Some(problem);
@@ -171,18 +170,6 @@ impl Answer {
         };
         Some(keys::encode_response(&response))
     }
-}
-
-/// Reads base64, with the position of a wrong character in the words clients know.
-fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
-    use base64::DecodeError::{InvalidByte, InvalidLastSymbol, InvalidLength, InvalidPadding};
-    STANDARD.decode(text).map_err(|err| {
-        let at = match err {
-            InvalidByte(at, _) | InvalidLastSymbol(at, _) => at,
-            InvalidLength(_) | InvalidPadding => text.len(),
-        };
-        format!("illegal base64 data at input byte {at}")
-    })
 }
 
 impl KeyResult {

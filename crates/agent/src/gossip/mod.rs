@@ -25,12 +25,14 @@ mod join;
 mod keyring;
 mod keys;
 mod members;
+mod operator_key;
 mod options;
 mod retry;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod wan_keys;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub(crate) use members::{News, Subscription};
 pub use options::PoolError;
 pub(crate) use options::{Fired, PoolOptions};
 pub(crate) use retry::RetryJoin;
+pub(crate) use wan_keys::WanKeys;
 
 use driver::Driver;
 use exchange::Purpose;

@@ -267,6 +267,9 @@ impl Handle {
     pub async fn join(&self, _caller: &Caller, addr: &str, wan: bool) -> Result<(), LocalError> {
         let pool = match &self.inner.lan {
             Some(pool) if !wan => pool,
+            _ if wan && !self.identity().server => {
+                return Err(failed("Must be a server to join WAN cluster".to_owned()));
+            }
             _ => {
                 return Err(failed(format!(
                     "cannot join {addr:?}: this version of Tribune does not gossip with other datacenters yet"
@@ -320,10 +323,18 @@ impl Handle {
                 "keyring operations must run against a server node".to_owned(),
             ));
         };
+        let datacenter = &self.identity().datacenter;
+        let mut responses = Vec::new();
+        let elsewhere = !request.local_only && !request.forwarded;
+        if let Some(wan) = self.inner.wan_keys.as_ref().filter(|_| elsewhere) {
+            let result = wan.keyring(request.operation, &request.key).await;
+            responses.push(result.response(true, datacenter));
+        }
         let result = pool
             .keyring(request.operation, &request.key, request.relay_factor)
             .await;
-        Ok(vec![result.response(false, &self.identity().datacenter)])
+        responses.push(result.response(false, datacenter));
+        Ok(responses)
     }
 
     /// The last events known to this agent, oldest first, and the index to wait for (1 if there is none).

@@ -98,6 +98,7 @@ impl World {
             local: Arc::clone(&local),
             cluster: Arc::new(Cluster::own(server, text("dc1"))),
             lan: None,
+            wan_keys: None,
             telemetry,
             logs,
             revision: String::new(),

@@ -28,7 +28,9 @@ impl Client {
         if wan {
             request = request.param("wan", "1");
         }
-        Ok(self.query(request)?.0)
+        // A client agent, which is in no WAN pool, answers `null`.
+        let members: Option<Vec<Member>> = self.query(request)?.0;
+        Ok(members.unwrap_or_default())
     }
 
     /// Joins the pool of the agent at `address`.

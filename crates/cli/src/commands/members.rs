@@ -71,6 +71,9 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
+/// The word for all network segments.
+const ALL_SEGMENTS: &str = "_all";
+
 fn members(run: &mut Run<'_, '_>) -> Outcome {
     let status = match run.flags.text("status") {
         "" => ".*",
@@ -78,18 +81,19 @@ fn members(run: &mut Run<'_, '_>) -> Outcome {
     };
     let status = regexp::compile(status).map_err(because("Failed to compile status regexp"))?;
     let client = run.client()?;
-    let segment = match run.flags.text("segment") {
-        "" => "_all",
-        given => given,
+    let segment = match run.flags.given("segment") {
+        true => run.flags.text("segment"),
+        false => ALL_SEGMENTS,
     };
     let mut members = client
         .members(run.flags.on("wan"), segment)
         .map_err(because("Error retrieving members"))?;
     for member in &mut members {
         let server = member.tags.get("role").is_some_and(|r| r == "consul");
-        let segment = member.tags.entry("segment".to_owned()).or_default();
-        if segment.is_empty() {
-            *segment = if server { "<all>" } else { "<default>" }.to_owned();
+        let everywhere = server && segment == ALL_SEGMENTS;
+        let shown = member.tags.entry("segment".to_owned()).or_default();
+        if shown.is_empty() {
+            *shown = if everywhere { "<all>" } else { "<default>" }.to_owned();
         }
     }
     members.retain(|m| status.is_match(state(m)));

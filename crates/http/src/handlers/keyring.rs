@@ -32,7 +32,6 @@ pub(crate) fn list(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     };
     let (cx, caller, pretty) = (Arc::clone(cx), req.caller.clone(), req.pretty);
     work(async move {
-        only_servers(&cx)?;
         let responses = cx.handle.keyring(&caller, request).await?;
         match keyring_errors(&responses) {
             Some(error) => Err(error),
@@ -81,25 +80,12 @@ fn change(cx: &Arc<Cx>, req: &mut Req<'_>, operation: KeyringOperation) -> Plann
             relay_factor,
             forwarded: false,
         };
-        only_servers(&cx)?;
         let responses = cx.handle.keyring(&caller, request).await?;
         match keyring_errors(&responses) {
             Some(error) => Err(error),
             None => Ok(response::empty()),
         }
     })
-}
-
-/// Client agents know one pool only, and so do not offer this.
-fn only_servers(cx: &Cx) -> Result<(), ApiError> {
-    if cx.handle.identity().server {
-        Ok(())
-    } else {
-        Err(ApiError::new(
-            500,
-            "keyring operations must run against a server node",
-        ))
-    }
 }
 
 fn relay_factor(req: &Req<'_>) -> Result<u8, ApiError> {
