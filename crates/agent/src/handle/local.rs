@@ -299,7 +299,6 @@ impl Handle {
         if self
             .members(false)
             .iter()
-            .chain(self.members(true).iter())
             .any(|member| &*member.name == node)
         {
             // A pool whose only member is this agent, which has not failed.
@@ -308,7 +307,8 @@ impl Handle {
         Err(failed(format!("agent: No node found with name '{node}'")))
     }
 
-    /// Carries out an operation on the gossip keys of all members of a server's pools, of which there is the LAN so far.
+    /// Carries out an operation on the gossip keys of all members of a server's pools: the WAN, of which it is the only
+    /// member so far, and the LAN.
     ///
     /// # Errors
     /// This agent is no server. What single pools and members say is in the answers.

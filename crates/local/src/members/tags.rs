@@ -31,7 +31,7 @@ pub struct OwnTags {
     pub id: NodeId,
     /// Version whose behaviour is offered, with its prerelease; `1.8.7`.
     pub version: Text,
-    /// Revision; its first eight characters are told.
+    /// Revision; its first eight characters are told, without a dash at their end.
     pub revision: Text,
     /// State of the ACL system.
     pub acls: AclMode,
@@ -64,7 +64,8 @@ pub fn own_tags(own: &OwnTags, pool: Pool) -> TextMap {
         .revision
         .char_indices()
         .nth(8)
-        .map_or(&*own.revision, |(end, _)| &own.revision[..end]);
+        .map_or(&*own.revision, |(end, _)| &own.revision[..end])
+        .trim_end_matches('-');
     put("acls", own.acls.as_tag());
     put("build", &format!("{}:{short}", own.version));
     put("dc", &own.datacenter);
@@ -179,6 +180,7 @@ mod tests {
             ("", "1.8.7:"),
             ("abc", "1.8.7:abc"),
             ("12345678", "1.8.7:12345678"),
+            ("tribune-0.1.0", "1.8.7:tribune"),
         ] {
             let own = OwnTags {
                 revision: text(revision),
