@@ -284,7 +284,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, code: usize, width: usize) {
         for bit in 0..width {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.out.push(0);
             }
             *self.out.last_mut().unwrap() |= ((code >> bit & 1) as u8) << (self.count % 8);

@@ -26,7 +26,9 @@ fn message(kind: u8, fields: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-fn all(packet: &[u8]) -> Vec<Result<Message, Malformed>> {
+type Read = Vec<Result<Message, Malformed>>;
+
+fn all(packet: &[u8]) -> Read {
     let mut all = Vec::new();
     open(packet, &Limits::default(), &mut |message| all.push(message));
     all
@@ -445,10 +447,10 @@ fn what_is_wrong_with_a_part_does_not_concern_the_others() {
     let mut damaged = crc.clone();
     *damaged.last_mut().unwrap() ^= 1;
     // (what, packet, what is read)
-    let table: Vec<(&str, Vec<u8>, Vec<Result<Message, Malformed>>)> = vec![
+    let table: Vec<(&str, Vec<u8>, Read)> = vec![
         (
             "compound in compound",
-            compound(&[compound(&[a.clone()]), b.clone()]),
+            compound(&[compound(std::slice::from_ref(&a)), b.clone()]),
             vec![good_a.clone(), good_b.clone()],
         ),
         (

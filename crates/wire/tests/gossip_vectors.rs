@@ -501,7 +501,7 @@ fn check_state(name: &str, state: &PushPull, shown: &Json) {
 #[test]
 fn compressed_bytes_are_those_of_the_original() {
     let squares: Vec<u8> = (0u64..20_000)
-        .map(|i| (7 * i + (i * i >> 3)) as u8)
+        .map(|i| (7 * i + ((i * i) >> 3)) as u8)
         .collect();
     let mut x = 1u64;
     let lcg: Vec<u8> = std::iter::repeat_with(|| {

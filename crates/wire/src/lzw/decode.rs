@@ -29,8 +29,18 @@ pub enum Progress {
 
 /// Decompresses input that comes in pieces.
 pub struct Decoder {
-    /// Strings by code: length without the last byte (12 bits), prefix code (12 bits), last byte (8 bits).
-    table: [u32; CODE_MAX as usize + 1],
+    table: Table,
+    state: State,
+    size: usize,
+    size_max: usize,
+}
+
+/// Strings by code: length without the last byte (12 bits), prefix code (12 bits), last byte (8 bits).
+type Table = [u32; CODE_MAX as usize + 1];
+
+/// Where a decoder is. Small and copied, so that the loop works on registers.
+#[derive(Debug, Clone, Copy)]
+struct State {
     bits: u64,
     bit_count: u32,
     width: u32,
@@ -38,16 +48,25 @@ pub struct Decoder {
     hi: u16,
     /// The last code and the first byte of its string.
     last: Option<(u16, u8)>,
-    size: usize,
-    size_max: usize,
     ended: bool,
 }
+
+/// The output while it is written: longer than what it holds, so that single bytes need no growing.
+struct Output<'a> {
+    bytes: &'a mut Vec<u8>,
+    at: usize,
+    /// No more than this.
+    max: usize,
+}
+
+/// By how much the output is grown beyond what is needed.
+const SPARE: usize = 256;
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decoder")
             .field("size", &self.size)
-            .field("ended", &self.ended)
+            .field("ended", &self.state.ended)
             .finish_non_exhaustive()
     }
 }
@@ -57,14 +76,16 @@ impl Decoder {
     pub fn new(size_max: usize) -> Decoder {
         Decoder {
             table: [0; CODE_MAX as usize + 1],
-            bits: 0,
-            bit_count: 0,
-            width: WIDTH_MIN,
-            hi: END,
-            last: None,
+            state: State {
+                bits: 0,
+                bit_count: 0,
+                width: WIDTH_MIN,
+                hi: END,
+                last: None,
+                ended: false,
+            },
             size: 0,
             size_max,
-            ended: false,
         }
     }
 
@@ -79,62 +100,100 @@ impl Decoder {
         out: &mut Vec<u8>,
         out_room: usize,
     ) -> Result<Progress, Error> {
-        let full = out.len().saturating_add(out_room);
+        let start = out.len();
+        let mut state = self.state;
+        let mut output = Output {
+            at: start,
+            max: start.saturating_add(self.size_max - self.size),
+            bytes: out,
+        };
+        let full = start.saturating_add(out_room);
+        let result = state.run(&mut self.table, input, &mut output, full);
+        let at = output.at;
+        out.truncate(at);
+        self.state = state;
+        self.size += at - start;
+        // Only the output knows that it is full, only we know of how much in all.
+        result.map_err(|err| match err {
+            Error::Size(_) => Error::Size(self.size_max),
+            other => other,
+        })
+    }
+}
+
+impl State {
+    fn run(
+        &mut self,
+        table: &mut Table,
+        input: &mut &[u8],
+        out: &mut Output<'_>,
+        full: usize,
+    ) -> Result<Progress, Error> {
         loop {
             if self.ended {
                 return Ok(Progress::End);
             }
-            if out.len() >= full {
+            if out.at >= full {
                 return Ok(Progress::Output);
             }
-            while self.bit_count < self.width {
-                let Some((&byte, rest)) = input.split_first() else {
-                    return Ok(Progress::Input);
-                };
-                *input = rest;
-                self.bits |= u64::from(byte) << self.bit_count;
-                self.bit_count += 8;
+            if self.bit_count < self.width && !self.refill(input) {
+                return Ok(Progress::Input);
             }
             let code = (self.bits & ((1 << self.width) - 1)) as u16;
             self.bits >>= self.width;
             self.bit_count -= self.width;
-            self.take(code, out)?;
+            match code {
+                CLEAR => {
+                    self.width = WIDTH_MIN;
+                    self.hi = END;
+                    self.last = None;
+                }
+                END => self.ended = true,
+                code => self.take(code, table, out)?,
+            }
         }
     }
 
-    fn take(&mut self, code: u16, out: &mut Vec<u8>) -> Result<(), Error> {
-        match code {
-            CLEAR => {
-                self.width = WIDTH_MIN;
-                self.hi = END;
-                self.last = None;
-                return Ok(());
-            }
-            END => {
-                self.ended = true;
-                return Ok(());
-            }
-            _ => {}
+    /// Takes bytes until there is a code; false if there is none.
+    #[inline]
+    fn refill(&mut self, input: &mut &[u8]) -> bool {
+        if let Some((bytes, rest)) = input.split_first_chunk::<4>() {
+            // Fewer than 12 bits are left here.
+            self.bits |= u64::from(u32::from_le_bytes(*bytes)) << self.bit_count;
+            self.bit_count += 32;
+            *input = rest;
+            return true;
         }
+        while self.bit_count < self.width {
+            let Some((&byte, rest)) = input.split_first() else {
+                return false;
+            };
+            self.bits |= u64::from(byte) << self.bit_count;
+            self.bit_count += 8;
+            *input = rest;
+        }
+        true
+    }
+
+    #[inline]
+    fn take(&mut self, code: u16, table: &mut Table, out: &mut Output<'_>) -> Result<(), Error> {
         let first = match self.last {
             // The string that this very code completes: the last one and its first byte.
             Some((last, first)) if code == self.hi => {
-                self.expand(last, out)?;
-                self.grow(1)?;
-                out.push(first);
+                out.string(last, table)?;
+                out.byte(first)?;
                 first
             }
-            _ if code < CLEAR || code < self.hi || self.is_full() => self.expand(code, out)?,
+            _ if code < CLEAR || code < self.hi || self.is_full() => out.string(code, table)?,
             _ => return Err(Error::Code),
         };
         if let Some((last, _)) = self.last {
             let length = if last < CLEAR {
                 1
             } else {
-                (self.table[usize::from(last)] >> 20) + 1
+                (table[usize::from(last)] >> 20) + 1
             };
-            self.table[usize::from(self.hi)] =
-                length << 20 | u32::from(last) << 8 | u32::from(first);
+            table[usize::from(self.hi)] = length << 20 | u32::from(last) << 8 | u32::from(first);
         }
         self.last = Some((code, first));
         if u32::from(self.hi) + 1 < 1 << self.width {
@@ -153,38 +212,48 @@ impl Decoder {
     fn is_full(&self) -> bool {
         self.hi == CODE_MAX && self.last.is_none()
     }
+}
+
+impl Output<'_> {
+    /// Makes room for some more bytes.
+    #[inline]
+    fn grow(&mut self, count: usize) -> Result<&mut [u8], Error> {
+        let end = self.at + count;
+        if end > self.bytes.len() {
+            if end > self.max {
+                return Err(Error::Size(self.max));
+            }
+            self.bytes.resize((end + SPARE).min(self.max), 0);
+        }
+        let grown = &mut self.bytes[self.at..end];
+        self.at = end;
+        Ok(grown)
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) -> Result<(), Error> {
+        self.grow(1)?[0] = byte;
+        Ok(())
+    }
 
     /// Appends the string of a code that has one; its first byte.
     #[inline]
-    fn expand(&mut self, code: u16, out: &mut Vec<u8>) -> Result<u8, Error> {
+    fn string(&mut self, code: u16, table: &Table) -> Result<u8, Error> {
         if code < CLEAR {
-            self.grow(1)?;
-            out.push(code as u8);
+            self.byte(code as u8)?;
             return Ok(code as u8);
         }
         let mut code = code;
-        let mut left = (self.table[usize::from(code)] >> 20) as usize;
-        self.grow(left + 1)?;
-        let start = out.len();
-        out.resize(start + left + 1, 0);
-        let string = &mut out[start..];
+        let mut left = (table[usize::from(code)] >> 20) as usize;
+        let string = self.grow(left + 1)?;
         while code >= CLEAR {
-            let entry = self.table[usize::from(code)];
+            let entry = table[usize::from(code & CODE_MAX)];
             string[left] = entry as u8;
             left = left.saturating_sub(1);
             code = (entry >> 8) as u16 & CODE_MAX;
         }
         string[0] = code as u8;
         Ok(code as u8)
-    }
-
-    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        self.size += bytes;
-        if self.size > self.size_max {
-            Err(Error::Size(self.size_max))
-        } else {
-            Ok(())
-        }
     }
 }
 
