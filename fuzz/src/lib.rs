@@ -12,7 +12,7 @@ mod seeds;
 
 pub use libfuzzer_sys;
 pub use meter::{Meter, bounded, lift_on_panic};
-pub use seeds::{rpc_messages, unhex, vectors, write_and_exit};
+pub use seeds::{gossip, rpc_messages, unhex, vectors, write_and_exit};
 
 /// Declares a target: `target! { memory: MIB, seeds: FN, run: FN }`.
 ///

@@ -57,3 +57,17 @@ pub fn rpc_messages() -> Vec<(Vec<u8>, Vec<u8>)> {
         .filter(|(header, _)| !header.is_empty())
         .collect()
 }
+
+/// Captured gossip of one layer: packets, streams, or messages.
+///
+/// # Panics
+/// When the file of captures is not as expected.
+pub fn gossip(layer: &str) -> Vec<Vec<u8>> {
+    let all: Value = serde_json::from_slice(&vectors("wire/tests/vectors/gossip.json"))
+        .expect("the captures are JSON");
+    let list = all.as_array().expect("a list of captures");
+    list.iter()
+        .filter(|capture| capture["layer"] == layer)
+        .map(|capture| unhex(capture["hex"].as_str().unwrap_or_default()))
+        .collect()
+}
