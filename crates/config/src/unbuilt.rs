@@ -77,7 +77,7 @@ static ROWS: &[Row] = &[
     refuse(
         "serf_wan_allowed_cidrs",
         |c, _| !c.addrs.serf_wan_allowed.is_empty(),
-        "gossip is not built yet; the list of allowed networks would not be enforced",
+        "WAN gossip is not built yet; the list of allowed networks would not be enforced",
     ),
     refuse(
         "auto_encrypt.tls",
@@ -107,7 +107,7 @@ static ROWS: &[Row] = &[
     warn(
         "bootstrap_expect",
         |c, _| c.server.bootstrap_expect > 1,
-        "waits for other servers, which are found by gossip; gossip is not built yet",
+        "clusters of several servers are not built yet; this server waits for the others for ever",
     ),
     warn(
         "start_join_wan",

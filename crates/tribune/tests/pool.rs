@@ -150,6 +150,7 @@ fn keys_rotate_while_the_pool_lives() {
     };
     let out = keyring(&["-list"]);
     assert!(out.contains(&format!("dc1 (LAN):\n  {KEY} [3/3]")), "{out}");
+    assert!(out.contains(&format!("WAN:\n  {KEY} [1/1]")), "{out}");
     keyring(&["-install", OTHER_KEY]);
     keyring(&["-use", OTHER_KEY]);
     keyring(&["-remove", KEY]);
@@ -168,6 +169,8 @@ fn keys_rotate_while_the_pool_lives() {
 
     // The file outlives the process; the old key of the configuration does not count any more.
     let file = std::fs::read_to_string(c1.data("serf/local.keyring")).expect("a keyring");
+    assert!(file.contains(OTHER_KEY) && !file.contains(KEY), "{file}");
+    let file = std::fs::read_to_string(s1.data("serf/remote.keyring")).expect("a keyring");
     assert!(file.contains(OTHER_KEY) && !file.contains(KEY), "{file}");
     c1.kill();
     all_see(&[&s1, &c2], "c1", "failed");
