@@ -80,6 +80,10 @@ const ESTABLISHED_AFTER: Duration = Duration::from_secs(30);
 /// Consul's settings of the layer above failure detection (gossip.md section 9.2).
 const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
 const LEAVE_PROPAGATE_DELAY: Duration = Duration::from_secs(3);
+/// A member that is not known as failed is forgotten when its leave has had its time; a moment more to see it.
+const PRUNE_WAIT: Duration = Duration::from_secs(9);
+const _: () =
+    assert!(PRUNE_WAIT.as_secs() > BROADCAST_TIMEOUT.as_secs() + LEAVE_PROPAGATE_DELAY.as_secs());
 
 /// A running pool. Cheap to clone.
 #[derive(Clone)]
@@ -349,17 +353,20 @@ impl Pool {
         }
     }
 
-    /// Declares a failed member as left, and forgets it with `prune`. False if there is no such member.
+    /// Declares a failed member as left, and with `prune` forgets it, which takes 8 s if it is not known as failed: waits
+    /// for both. False if there is no such member.
     pub(crate) async fn force_leave(&self, node: &str, prune: bool) -> bool {
         let node: Text = Text::from(node);
         let (tx, sent) = oneshot::channel();
+        let mut news = self.subscribe();
+        let name = node.clone();
         let known = self
             .with(move |turn| {
-                if turn.serf.member(&node).is_none() {
+                if turn.serf.member(&name).is_none() {
                     return false;
                 }
                 turn.members_changed = true;
-                let ticket = turn.serf.force_leave(turn.now, &node, prune, turn.out);
+                let ticket = turn.serf.force_leave(turn.now, &name, prune, turn.out);
                 if let Some(ticket) = ticket {
                     turn.waiters.tickets.insert(ticket, tx);
                 }
@@ -371,7 +378,17 @@ impl Pool {
             // Closed: nobody else is there to be told.
             let _ = sent.await;
         }
+        if known && prune {
+            let gone = async { while self.is_known(&node) && news.next().await.is_some() {} };
+            // A member that says it is there stays.
+            let _ = self.env().timeout(PRUNE_WAIT, gone).await;
+        }
         known
+    }
+
+    /// True if the pool has a member of this name, in whatever state.
+    fn is_known(&self, name: &str) -> bool {
+        self.shared.core.lock().member(name).is_some()
     }
 
     /// Announces other tags.
