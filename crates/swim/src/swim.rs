@@ -22,6 +22,9 @@ use crate::suspicion::Suspicions;
 use crate::table::{LOCAL, Slot, Table};
 use crate::tick::Tick;
 
+/// The share of a gossip interval that an idle node waits for more news before it spreads the first.
+const SOON: u32 = 20;
+
 /// One node's view of a pool.
 pub struct Swim {
     pub(crate) options: Options,
@@ -148,7 +151,8 @@ impl Swim {
                 now + rng.below_duration(timing.push_pull_interval),
                 timing.push_pull_interval,
             ),
-            gossip_tick: first_tick(now, timing.gossip_interval, &mut rng),
+            gossip_tick: first_tick(now, timing.gossip_interval, &mut rng)
+                .prompt(timing.gossip_interval / SOON),
             awareness: Awareness::new(timing.awareness_max),
             rng,
             clock: now,

@@ -1,6 +1,9 @@
 //! A regular timer that sleeps while there is nothing to do, and wakes on the same grid as if it had always run.
 //!
 //! Missed ticks are dropped: after a pause there is one tick, then the grid again.
+//!
+//! A *prompt* timer does not wait for the grid when it wakes: it ticks soon, but not sooner than an interval after its last
+//! tick, and the grid begins anew there.
 
 use std::time::Duration;
 
@@ -13,6 +16,8 @@ pub(crate) struct Tick {
     phase: Mono,
     /// Zero: never ticks.
     interval: u64,
+    /// Prompt: how soon the first tick comes.
+    soon: Option<u64>,
     due: Option<Mono>,
     /// Armed by somebody who did not know the time.
     guessed: bool,
@@ -26,9 +31,19 @@ impl Tick {
         Tick {
             phase,
             interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
+            soon: None,
             due: None,
             guessed: false,
             last: None,
+        }
+    }
+
+    /// The same, prompt: after sleep the first tick comes after `soon`.
+    pub(crate) fn prompt(self, soon: Duration) -> Tick {
+        let soon = u64::try_from(soon.as_nanos()).unwrap_or(u64::MAX);
+        Tick {
+            soon: Some(soon.min(self.interval)),
+            ..self
         }
     }
 
@@ -43,7 +58,7 @@ impl Tick {
         if !wanted {
             self.due = None;
         } else if self.due.is_none() {
-            self.due = self.next(now);
+            self.due = self.first(now);
             self.guessed = false;
         }
     }
@@ -51,7 +66,7 @@ impl Tick {
     /// Wants ticks, at a time that is known only to be `clock` or later.
     pub(crate) fn want_untimed(&mut self, clock: Mono) {
         if self.due.is_none() {
-            self.due = self.next(clock);
+            self.due = self.first(clock);
             self.guessed = true;
         }
     }
@@ -77,9 +92,21 @@ impl Tick {
         {
             self.guessed = false;
             if now.0 - due.0 > self.interval / 4 {
-                self.due = self.next(now);
+                self.due = self.first(now);
             }
         }
+    }
+
+    /// The first tick after sleep.
+    fn first(&mut self, now: Mono) -> Option<Mono> {
+        if let Some(soon) = self.soon {
+            let soon = now.0.saturating_add(soon);
+            let rested = self
+                .last
+                .map_or(soon, |last| last.0.saturating_add(self.interval));
+            self.phase = Mono(soon.max(rested));
+        }
+        self.next(now)
     }
 
     /// The first point of the grid at or after `now` that is not over.
@@ -147,5 +174,23 @@ mod tests {
         assert!(!tick.take(Mono(890)), "wished for at 890, it seems");
         assert_eq!(tick.due(), Some(Mono(900)));
         assert!(tick.take(Mono(930)));
+    }
+
+    #[test]
+    fn a_prompt_tick_comes_soon_after_sleep_but_never_two_in_an_interval() {
+        let mut tick =
+            Tick::new(Mono(3), Duration::from_nanos(100)).prompt(Duration::from_nanos(5));
+        // (wanted at, due)
+        for (now, due) in [(0, 5), (40, 105), (150, 205), (1_000, 1_005)] {
+            tick.want(true, Mono(now));
+            assert_eq!(tick.due(), Some(Mono(due)), "wanted at {now}");
+            assert!(tick.take(Mono(due)));
+            assert_eq!(tick.due(), Some(Mono(due + 100)), "the grid begins anew");
+            tick.want(false, Mono(due));
+        }
+        tick.want_untimed(Mono(1_300));
+        assert_eq!(tick.due(), Some(Mono(1_305)));
+        assert!(!tick.take(Mono(2_000)), "wished for at 2000, it seems");
+        assert_eq!(tick.due(), Some(Mono(2_005)));
     }
 }

@@ -378,7 +378,7 @@ fn nobody_dies_while_one_packet_in_ten_is_lost() {
 
 #[test]
 fn a_message_of_the_layer_above_reaches_all() {
-    let mut cluster = Cluster::new(30, 9, 2);
+    let mut cluster = Cluster::new(30, 10, 2);
     cluster.run(5);
     let message: Arc<[u8]> = Arc::from(*b"event");
     cluster.members[7]
