@@ -1,11 +1,14 @@
-//! Simulation: the production server on virtual time, a simulated disk and one seed. For tests only.
+//! Simulation on virtual time from one seed. For tests only.
 //!
-//! A *history* is several lives of one server on one disk. In each life clients write keys while the disk misbehaves; at
+//! [`gossip`] runs the gossip cores of thousands of agents as events of one queue.
+//!
+//! The rest runs the production server on a simulated disk. A *history* is several lives of one server on one disk. In each life clients write keys while the disk misbehaves; at
 //! a random moment the machine loses power; the next life starts from what the disk kept. The oracle knows what was
 //! acknowledged. A failing seed is printed with the command that replays it.
 //!
 //! The seed decides the disk, the faults, the workload and the moments of death; task order is tokio's.
 
+pub mod gossip;
 mod history;
 mod oracle;
 
