@@ -406,8 +406,8 @@ fn a_failed_agent_can_be_declared_as_left_and_a_living_one_refutes() {
         pool.run_until(secs(40), |pool| pool.watched(failed).count() == 39);
         let left = pool.watch(3, MemberChange::Left);
         pool.force_leave(10, 3, false);
-        pool.run_for(secs(5));
-        assert_eq!(pool.watched(left).count(), 39);
+        let all = pool.run_until(EXCHANGES, |pool| pool.watched(left).count() == 39);
+        assert!(all.is_some(), "{}", pool.watched(left).count());
 
         pool.force_leave(10, 4, false);
         pool.run_for(secs(10));

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use tribune_local::{RestoredCheck, RestoredState, Source};
-use tribune_types::catalog::{Check, GivenEmpty, Service, ServiceAddress, ServiceKind, Status, Weights};
+use tribune_types::catalog::{
+    Check, GivenEmpty, Service, ServiceAddress, ServiceKind, Status, Weights,
+};
 use tribune_types::definition::CheckType;
 use tribune_types::duration::parse_go;
 use tribune_types::id::Index;

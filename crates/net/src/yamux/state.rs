@@ -259,13 +259,12 @@ impl Shared {
                     state.remove(id, &self.budget);
                 }
             }
-        } else if header.flags & ACK != 0 {
-            if let Some(entry) = state.streams.get_mut(&id)
-                && !entry.acked
-            {
-                entry.acked = true;
-                state.count_ack();
-            }
+        } else if header.flags & ACK != 0
+            && let Some(entry) = state.streams.get_mut(&id)
+            && !entry.acked
+        {
+            entry.acked = true;
+            state.count_ack();
         }
         let fin = header.flags & FIN != 0;
         match header.kind {

@@ -76,9 +76,7 @@ pub fn decode_snapshot(body: &[u8]) -> Result<SnapshotCall, Error> {
             0 => SnapshotOp::Save,
             1 => SnapshotOp::Restore,
             other => {
-                return Err(Error::refused(&format!(
-                    "unrecognized snapshot op {other}"
-                )));
+                return Err(Error::refused(&format!("unrecognized snapshot op {other}")));
             }
         },
     })
@@ -142,10 +140,7 @@ mod tests {
             last_contact: Duration::ZERO,
             consistency: Consistency::Default,
         };
-        assert_eq!(
-            decode_snapshot_reply(&response),
-            Ok((String::new(), meta))
-        );
+        assert_eq!(decode_snapshot_reply(&response), Ok((String::new(), meta)));
         assert_eq!(encode_snapshot_reply("", &meta), response);
     }
 
