@@ -1,5 +1,6 @@
 //! Client agents: against a server of our own in the same process, and against a real Consul 1.8.7 where `CONSUL_BIN`
 //! names it.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

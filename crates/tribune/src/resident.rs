@@ -128,7 +128,7 @@ mod tests {
             ("garbage", 0, false),
         ] {
             let smaps = format!("{line}\nSize: 8 kB\nAnonymous: {own:>9} kB\nVmFlags: rd\n");
-            let want = if chosen { vec![0x1000..0x3000] } else { vec![] };
+            let want: Vec<_> = chosen.then_some(0x1000..0x3000).into_iter().collect();
             assert_eq!(clean_files(&smaps), want, "{line} {own}");
         }
     }
