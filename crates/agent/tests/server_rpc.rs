@@ -88,8 +88,8 @@ impl Shape {
             }
             (Shape::Map(ours), Shape::Map(theirs)) => {
                 let is_struct = |map: &BTreeMap<String, Shape>| {
-                    let mut keys = map.keys().filter_map(|key| key.chars().next());
-                    keys.all(|c| c.is_ascii_uppercase())
+                    let mut keys = map.keys();
+                    keys.all(|key| key.starts_with(|c: char| c.is_ascii_uppercase()))
                 };
                 if !is_struct(ours) || !is_struct(theirs) {
                     return Ok(());
