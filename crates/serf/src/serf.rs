@@ -316,6 +316,13 @@ impl Serf {
         });
     }
 
+    /// The node's machine refused the stream of [`Action::StreamPing`].
+    pub fn on_stream_refused(&mut self, now: Mono, seq: u32, out: &mut Vec<Action>) {
+        self.with_swim(now, out, |swim, low| {
+            swim.on_stream_refused(now, seq, low);
+        });
+    }
+
     /// A datagram could not be handed to the system.
     pub fn on_send_failed(&mut self, now: Mono, to: SocketAddr) {
         self.swim.on_send_failed(now, to);

@@ -29,7 +29,7 @@ pub struct Ticket(pub u64);
 pub enum Action {
     /// Send a datagram.
     Packet(Packet),
-    /// Open a stream, send a ping, and report with `on_stream_ack`.
+    /// Open a stream, send a ping, and report with `on_stream_ack` or `on_stream_refused`.
     StreamPing {
         /// Where to.
         to: SocketAddr,

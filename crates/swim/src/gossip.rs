@@ -13,6 +13,15 @@ use crate::message::{Message, NodeState, Peer};
 use crate::swim::Swim;
 use crate::table::LOCAL;
 
+/// What a gossip round carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// All that is queued.
+    Regular,
+    /// What was never sent.
+    Fresh,
+}
+
 /// When the next exchange of states is due.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchanges {
@@ -65,8 +74,8 @@ impl Swim {
         }));
     }
 
-    /// A gossip round: some random nodes get what is queued.
-    pub(crate) fn gossip(&mut self, now: Mono, out: &mut Vec<Action>) {
+    /// A gossip round: some random nodes get what is queued; in a round between the regular ones, what was never sent.
+    pub(crate) fn gossip(&mut self, now: Mono, round: Round, out: &mut Vec<Action>) {
         let to_the_dead = self.options.timing.gossip_to_the_dead;
         let targets = self.table.pick(
             self.options.timing.gossip_nodes,
@@ -77,9 +86,14 @@ impl Swim {
                 NodeState::Left => false,
             },
         );
-        for slot in targets {
+        for (sent, slot) in targets.into_iter().enumerate() {
             let mut parts = Vec::new();
-            self.outbox.fill(self.table.len(), &mut parts);
+            let below = match round {
+                Round::Regular => usize::MAX,
+                // The round itself has sent it that often.
+                Round::Fresh => sent + 1,
+            };
+            self.outbox.fill_below(below, self.table.len(), &mut parts);
             if parts.is_empty() {
                 return;
             }
@@ -97,6 +111,11 @@ impl Swim {
         let local_left = self.table.get(LOCAL).state == NodeState::Left;
         let others_left = self.table.count(NodeState::Left) - usize::from(local_left);
         !self.outbox.is_empty() && self.table.len() - 1 > others_left
+    }
+
+    /// True if a round between the regular ones has something to say.
+    pub(crate) fn has_fresh_gossip(&self) -> bool {
+        self.outbox.has_fresh() && self.has_gossip()
     }
 
     /// Begins a period of exchanges, and an exchange if a period is over.

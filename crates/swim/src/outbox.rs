@@ -69,6 +69,11 @@ impl Outbox {
         self.membership.is_empty() && self.above.iter().all(Broadcasts::is_empty)
     }
 
+    /// True if something was never sent.
+    pub(crate) fn has_fresh(&self) -> bool {
+        self.membership.has_fresh() || self.above.iter().any(Broadcasts::has_fresh)
+    }
+
     /// Queues news of a node in place of older news of it.
     pub(crate) fn push_news(&mut self, node: &Text, bytes: Arc<[u8]>, ticket: Option<Ticket>) {
         let replaced = self.membership.push_named(Text::clone(node), bytes, ticket);
@@ -98,6 +103,11 @@ impl Outbox {
     /// Fills the rest of a packet. `parts` holds what it carries already: nothing, or one message. `nodes` is the size
     /// of the node table.
     pub(crate) fn fill(&mut self, nodes: usize, parts: &mut Vec<Arc<[u8]>>) {
+        self.fill_below(usize::MAX, nodes, parts);
+    }
+
+    /// As [`Outbox::fill`], with what was sent less than `below` times.
+    pub(crate) fn fill_below(&mut self, below: usize, nodes: usize, parts: &mut Vec<Arc<[u8]>>) {
         let carried: usize = parts.iter().map(|part| part.len()).sum();
         let taken = carried + COMPOUND_OVERHEAD + self.packet_overhead;
         let mut room = Room {
@@ -106,10 +116,10 @@ impl Outbox {
         };
         let limit = retransmit_limit(self.retransmit_mult, nodes);
         self.membership
-            .fill(limit, &mut room, parts, &mut self.ended);
+            .fill(below, limit, &mut room, parts, &mut self.ended);
         let limit = retransmit_limit(self.retransmit_mult, self.population);
         for queue in &mut self.above {
-            queue.fill(limit, &mut room, parts, &mut self.ended);
+            queue.fill(below, limit, &mut room, parts, &mut self.ended);
         }
     }
 }

@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Any ack ends a probe at once; a direct one is a sample of the round trip. The result over a stream counts only at the
-//! deadline. One probe runs at a time: while it does, one tick is remembered and the others are dropped, as Go's ticker
+//! deadline, but for one: if the node's machine refuses the stream, nobody listens there any more, and what is left of the
+//! time is cut to what an ack by way of another node takes. A process that was killed is suspected half a second earlier so
+//! (Consul waits on); one that is there after all has the whole suspicion to deny it. One probe runs at a time: while it does, one tick is remembered and the others are dropped, as Go's ticker
 //! does it, which Consul uses. (To drop that one too would halve the rate of probes that fail, which end where the next
 //! tick falls.)
 
@@ -25,6 +27,9 @@ use crate::relay::{Relay, Relays};
 use crate::swim::Swim;
 use crate::table::LOCAL;
 use crate::tick::Tick;
+
+/// The share of the direct time that acks by way of others get after a stream was refused.
+const REFUSED_GRACE: u32 = 5;
 
 /// Progress through the table, and the probe that runs.
 #[derive(Debug)]
@@ -64,6 +69,7 @@ struct Answers {
     nacks_expected: u32,
     nacks: u32,
     stream_acked: bool,
+    stream_refused: bool,
 }
 
 impl Prober {
@@ -253,11 +259,13 @@ impl Swim {
             ))));
             return;
         }
-        // Helpers that say nothing at all make us doubt ourselves rather than the node.
-        self.awareness.worse(match answers.nacks_expected {
-            0 => 1,
-            expected => expected.saturating_sub(answers.nacks),
-        });
+        // Helpers that say nothing at all make us doubt ourselves rather than the node; after a refusal they had no time.
+        if !answers.stream_refused {
+            self.awareness.worse(match answers.nacks_expected {
+                0 => 1,
+                expected => expected.saturating_sub(answers.nacks),
+            });
+        }
         out.push(Action::Notice(Notice::Warning(Warning::Suspected(
             Text::clone(&node),
         ))));
@@ -306,6 +314,20 @@ impl Swim {
             && let Phase::Indirect(answers) = &mut probe.phase
         {
             answers.stream_acked |= acked;
+        }
+        self.settle(now, out);
+    }
+
+    /// The machine of the node refused the stream of [`Action::StreamPing`]: nothing listens there.
+    pub fn on_stream_refused(&mut self, now: Mono, seq: u32, out: &mut Vec<Action>) {
+        let grace = self.options.timing.probe_timeout / REFUSED_GRACE;
+        if let Some(probe) = &mut self.prober.running
+            && probe.seq == seq
+            && let Phase::Indirect(answers) = &mut probe.phase
+            && !answers.stream_acked
+        {
+            answers.stream_refused = true;
+            probe.deadline = probe.deadline.min(now + grace);
         }
         self.settle(now, out);
     }

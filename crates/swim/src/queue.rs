@@ -66,6 +66,12 @@ impl Broadcasts {
         self.items.is_empty()
     }
 
+    /// True if a message was never sent.
+    pub(crate) fn has_fresh(&self) -> bool {
+        let first = self.items.first_key_value();
+        first.is_some_and(|(key, _)| key.transmits == 0)
+    }
+
     /// Queues a message that nothing replaces.
     pub(crate) fn push(&mut self, bytes: Arc<[u8]>, ticket: Option<Ticket>) {
         self.add(bytes, None, ticket);
@@ -108,10 +114,11 @@ impl Broadcasts {
         key
     }
 
-    /// Fills a packet and takes what it used from `room`. A message leaves the queue with its `limit`th transmission (a
-    /// limit of 0 is like 1); the tickets of those are added to `ended`.
+    /// Fills a packet and takes what it used from `room`: with messages that were sent less than `below` times. A message
+    /// leaves the queue with its `limit`th transmission (a limit of 0 is like 1); the tickets of those are added to `ended`.
     pub(crate) fn fill(
         &mut self,
+        below: usize,
         limit: usize,
         room: &mut Room,
         parts: &mut Vec<Arc<[u8]>>,
@@ -129,6 +136,9 @@ impl Broadcasts {
             let Some((&key, _)) = self.items.range(from..).next() else {
                 break;
             };
+            if key.transmits >= below {
+                break;
+            }
             if key.transmits > tier {
                 tier = key.transmits;
                 continue;
@@ -190,7 +200,7 @@ mod tests {
     fn packet(queue: &mut Broadcasts, limit: usize, bytes: usize) -> Vec<(usize, u8)> {
         let mut room = Room { bytes, parts: 127 };
         let (mut parts, mut ended) = (Vec::new(), Vec::new());
-        queue.fill(limit, &mut room, &mut parts, &mut ended);
+        queue.fill(usize::MAX, limit, &mut room, &mut parts, &mut ended);
         let used: usize = parts.iter().map(|part| part.len() + 2).sum();
         assert_eq!(used, bytes - room.bytes);
         parts.iter().map(|part| (part.len(), part[0])).collect()
@@ -207,6 +217,25 @@ mod tests {
         assert_eq!(packet(&mut queue, 3, 50), [(20, 4), (10, 3), (10, 1)]);
         queue.push(message(5, 5), None);
         assert_eq!(packet(&mut queue, 3, 40), [(5, 5), (30, 2)]);
+    }
+
+    #[test]
+    fn a_packet_may_take_only_what_was_sent_less_often() {
+        let mut queue = Broadcasts::default();
+        queue.push(message(10, 1), None);
+        packet(&mut queue, 9, 100);
+        assert!(!queue.has_fresh());
+        queue.push(message(10, 2), None);
+        queue.push(message(500, 3), None);
+        assert!(queue.has_fresh());
+        let mut room = Room {
+            bytes: 100,
+            parts: 127,
+        };
+        let mut parts = Vec::new();
+        queue.fill(1, 9, &mut room, &mut parts, &mut Vec::new());
+        assert_eq!(parts.iter().map(|part| part[0]).collect::<Vec<_>>(), [2]);
+        assert!(queue.has_fresh(), "what did not fit still is");
     }
 
     #[test]
@@ -233,7 +262,7 @@ mod tests {
                     },
                     Vec::new(),
                 );
-                queue.fill(limit, &mut room, &mut parts, &mut ended);
+                queue.fill(usize::MAX, limit, &mut room, &mut parts, &mut ended);
                 assert_eq!(parts.len(), 1);
                 assert_eq!(ended.len(), usize::from(round == times));
             }
@@ -285,7 +314,7 @@ mod tests {
             parts: 127,
         };
         let mut parts = Vec::new();
-        queue.fill(9, &mut room, &mut parts, &mut Vec::new());
+        queue.fill(usize::MAX, 9, &mut room, &mut parts, &mut Vec::new());
         assert_eq!((parts.len(), room.parts), (127, 0));
     }
 

@@ -12,7 +12,7 @@ use tribune_types::time::Mono;
 use crate::action::{Action, Notice, Packet, Ticket};
 use crate::awareness::Awareness;
 use crate::decide::{Voice, not_allowed};
-use crate::gossip::Exchanges;
+use crate::gossip::{Exchanges, Round};
 use crate::message::{Accusation, Alive, Message, NodeState, Peer};
 use crate::options::{Options, Timing};
 use crate::outbox::Outbox;
@@ -22,7 +22,7 @@ use crate::suspicion::Suspicions;
 use crate::table::{LOCAL, Slot, Table};
 use crate::tick::Tick;
 
-/// The share of a gossip interval that an idle node waits for more news before it spreads the first.
+/// The share of a gossip interval that a node waits for more news before it spreads the first.
 const SOON: u32 = 20;
 
 /// One node's view of a pool.
@@ -34,6 +34,8 @@ pub struct Swim {
     pub(crate) suspicions: Suspicions,
     pub(crate) exchanges: Exchanges,
     gossip_tick: Tick,
+    /// Rounds of news that would otherwise wait for the next regular one: at most one between two of those.
+    fresh_tick: Tick,
     pub(crate) awareness: Awareness,
     pub(crate) rng: Rng,
     /// The latest time told.
@@ -153,6 +155,8 @@ impl Swim {
             ),
             gossip_tick: first_tick(now, timing.gossip_interval, &mut rng)
                 .prompt(timing.gossip_interval / SOON),
+            fresh_tick: Tick::new(now, timing.gossip_interval)
+                .prompt(timing.gossip_interval / SOON),
             awareness: Awareness::new(timing.awareness_max),
             rng,
             clock: now,
@@ -174,6 +178,7 @@ impl Swim {
             self.suspicions.next(),
             self.exchanges.due,
             self.gossip_tick.due(),
+            self.fresh_tick.due(),
         ]
         .into_iter()
         .flatten()
@@ -190,7 +195,11 @@ impl Swim {
         // What was queued just now takes part if this is a point of the grid.
         self.gossip_tick.want(self.has_gossip(), now);
         if self.gossip_tick.take(now) {
-            self.gossip(now, out);
+            self.gossip(now, Round::Regular, out);
+        }
+        self.fresh_tick.want(self.has_fresh_gossip(), now);
+        if self.fresh_tick.take(now) {
+            self.gossip(now, Round::Fresh, out);
         }
         self.settle(now, out);
     }
@@ -228,6 +237,7 @@ impl Swim {
         self.begin_probe(now, out);
         self.prober.tick.want(self.table.len() > 1, now);
         self.gossip_tick.want(self.has_gossip(), now);
+        self.fresh_tick.want(self.has_fresh_gossip(), now);
         let ended = self.outbox.take_ended();
         out.extend(ended.map(|ticket| Action::Notice(Notice::Sent(ticket))));
     }
@@ -283,6 +293,7 @@ impl Swim {
         self.outbox.push_above(queue, bytes, ticket);
         if self.has_gossip() {
             self.gossip_tick.want_untimed(self.clock);
+            self.fresh_tick.want_untimed(self.clock);
         }
     }
 

@@ -76,10 +76,12 @@ impl Pool {
     }
 
     async fn connect(&self, to: SocketAddr) -> Result<TcpStream, String> {
+        self.dial(to).await.map_err(|err| dial_text(to, &err))
+    }
+
+    async fn dial(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
         metrics::counter!("memberlist.tcp.connect").increment(1);
-        let stream = TcpStream::connect(self.env(), to)
-            .await
-            .map_err(|err| dial_text(to, &err))?;
+        let stream = TcpStream::connect(self.env(), to).await?;
         // Without it a small answer may wait; a failure to set it costs only that.
         let _ = stream.set_nodelay(true);
         Ok(stream)
@@ -95,20 +97,43 @@ pub(super) async fn stream_ping(
     deadline: Mono,
 ) {
     let left = deadline.since(pool.env().mono());
-    let acked = match pool.env().timeout(left, ping(pool, to, node, seq)).await {
-        Ok(Ok(acked)) => acked,
-        Ok(Err(err)) => {
-            debug!(%node, %to, %err, "memberlist: probe over TCP failed");
-            false
+    let answer = match pool.env().timeout(left, ping(pool, to, node, seq)).await {
+        Ok(Ok(acked)) => Ok(acked),
+        Ok(Err(failed)) => {
+            debug!(%node, %to, err = %failed.text, "memberlist: probe over TCP failed");
+            Err(failed.refused)
         }
-        Err(_) => false,
+        Err(_) => Err(false),
     };
-    pool.with(move |turn| turn.serf.on_stream_ack(turn.now, seq, acked, turn.out))
-        .await;
+    pool.with(move |turn| match answer {
+        Err(true) => turn.serf.on_stream_refused(turn.now, seq, turn.out),
+        Err(false) => turn.serf.on_stream_ack(turn.now, seq, false, turn.out),
+        Ok(acked) => turn.serf.on_stream_ack(turn.now, seq, acked, turn.out),
+    })
+    .await;
 }
 
-async fn ping(pool: &Pool, to: SocketAddr, node: &Text, seq: u32) -> Result<bool, String> {
-    let mut stream = pool.connect(to).await?;
+/// A probe over a stream that failed.
+struct PingFailed {
+    text: String,
+    /// Nobody listens at the address.
+    refused: bool,
+}
+
+impl From<String> for PingFailed {
+    fn from(text: String) -> PingFailed {
+        PingFailed {
+            text,
+            refused: false,
+        }
+    }
+}
+
+async fn ping(pool: &Pool, to: SocketAddr, node: &Text, seq: u32) -> Result<bool, PingFailed> {
+    let mut stream = pool.dial(to).await.map_err(|err| PingFailed {
+        refused: err.kind() == std::io::ErrorKind::ConnectionRefused,
+        text: dial_text(to, &err),
+    })?;
     let bytes = codec::seal_stream_ping(
         pool.env(),
         pool.shared.keys.outgoing().as_deref(),
@@ -124,9 +149,9 @@ async fn ping(pool: &Pool, to: SocketAddr, node: &Text, seq: u32) -> Result<bool
     let mut allowance = Allowance::fixed(codec::SMALL);
     match codec::read_stream(&mut stream, cipher.as_deref(), strict, &mut allowance).await {
         Ok(StreamMessage::Ack(ack)) => Ok(ack.seq == seq),
-        Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
-        Ok(_) => Err("unexpected answer to a ping".to_owned()),
-        Err(err) => Err(err.to_string()),
+        Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}").into()),
+        Ok(_) => Err("unexpected answer to a ping".to_owned().into()),
+        Err(err) => Err(err.to_string().into()),
     }
 }
 

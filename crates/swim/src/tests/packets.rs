@@ -8,6 +8,7 @@ use tribune_types::text::text;
 
 use super::bench::*;
 use crate::action::{Action, Notice, Packet};
+use crate::gossip::Round;
 use crate::message::{Ack, Message, Peer, Ping, Versions};
 use crate::swim::Queue;
 
@@ -132,6 +133,34 @@ fn the_gossip_round_sleeps_while_there_is_nothing_to_say_and_is_prompt_then() {
 }
 
 #[test]
+fn news_of_a_busy_node_goes_out_between_the_rounds_once_and_alone() {
+    let mut bench = Bench::knowing(&["b", "c", "d", "e"]);
+    bench.run_ms(10_000);
+    bench
+        .swim
+        .broadcast(Queue::Events, Arc::from(*b"old"), None);
+    assert_eq!(rounds_of(&mut bench, 50), 1);
+    bench
+        .swim
+        .broadcast(Queue::Events, Arc::from(*b"new"), None);
+    let packets = gossip(&bench.run_ms(12));
+    assert_eq!(packets.len(), 3);
+    assert_eq!(packets[0].1.parts.len(), 1, "only what was never sent");
+    bench
+        .swim
+        .broadcast(Queue::Events, Arc::from(*b"newer"), None);
+    assert_eq!(rounds_of(&mut bench, 100), 0, "one between two rounds");
+    assert_eq!(rounds_of(&mut bench, 60), 1);
+}
+
+/// Points of time at which packets of gossip go out.
+fn rounds_of(bench: &mut Bench, ms: u64) -> usize {
+    let packets = gossip(&bench.run_ms(ms));
+    let times: std::collections::BTreeSet<_> = packets.iter().map(|(at, _)| *at).collect();
+    times.len()
+}
+
+#[test]
 fn an_idle_pool_wakes_for_probes_and_exchanges_only() {
     let mut bench = Bench::knowing(&["b"]);
     let mut wakes = 0;
@@ -172,7 +201,7 @@ fn the_recent_dead_hear_gossip_and_the_old_dead_and_the_left_do_not() {
         bench.wait_ms(secs * 1000);
         bench.swim.broadcast(Queue::Events, Arc::from(*b"x"), None);
         let mut out = Vec::new();
-        bench.swim.gossip(bench.now, &mut out);
+        bench.swim.gossip(bench.now, Round::Regular, &mut out);
         assert_eq!(!out.is_empty(), hears, "{from} {secs}");
     }
 }

@@ -247,6 +247,35 @@ fn an_answer_over_a_stream_counts_at_the_deadline_and_blames_the_datagrams() {
 }
 
 #[test]
+fn a_refused_stream_shortens_the_wait_and_leaves_the_score_alone() {
+    let mut bench = Bench::knowing(&["b", "c"]);
+    bench.swim.awareness.worse(1);
+    let probe = next_probe(&mut bench);
+    let mut out = Vec::new();
+    // Before it was asked for: nothing.
+    bench.swim.on_stream_refused(bench.now, probe.seq, &mut out);
+    bench.run_ms(501);
+    bench.swim.on_stream_refused(bench.now, probe.seq, &mut out);
+    bench.run_ms(99);
+    assert!(!suspected(&bench), "an ack by way of others may still come");
+    bench.run_ms(1);
+    assert!(suspected(&bench));
+    assert_eq!(bench.swim.health_score(), 1);
+}
+
+#[test]
+fn an_ack_by_way_of_others_outweighs_a_refused_stream() {
+    let mut bench = Bench::knowing(&["b", "c"]);
+    let probe = next_probe(&mut bench);
+    bench.run_ms(501);
+    let mut out = Vec::new();
+    bench.swim.on_stream_refused(bench.now, probe.seq, &mut out);
+    bench.hear(ack(probe.seq));
+    bench.run_ms(400);
+    assert!(!suspected(&bench));
+}
+
+#[test]
 fn an_ack_after_a_stream_answer_ends_the_probe_without_blame() {
     let mut bench = Bench::knowing(&["b", "c"]);
     let probe = next_probe(&mut bench);
