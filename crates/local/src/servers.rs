@@ -60,6 +60,11 @@ impl Servers {
         self.list.first()
     }
 
+    /// True if this server is there, at this address.
+    pub fn contains(&self, server: &ServerAddr) -> bool {
+        self.list.contains(server)
+    }
+
     /// A server did not answer as it should: if it is still the first, it becomes the last.
     pub fn on_failure(&mut self, name: &str) {
         if self.list.len() > 1 && self.list.first().is_some_and(|first| &*first.name == name) {
@@ -108,6 +113,18 @@ pub fn rebalance_delay(members: usize, servers: usize, random: f64) -> Duration 
 /// does no harm twice. `ended`: the connection ended before the answer came.
 pub fn may_retry(error: &str, read: bool, ended: bool) -> bool {
     error.contains("No cluster leader") || (read && ended)
+}
+
+/// Longest first pause before a request is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest pause before a request is tried again after `tries` tries that were; the pause itself is random. It doubles up
+/// to a sixteenth of the hold time, which is the pause of the original from the beginning: a new leader is there sooner,
+/// and the next server may know it.
+pub fn retry_pause(tries: u32, hold: Duration) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(2u32.saturating_pow(tries))
+        .min(hold / 16)
 }
 
 #[cfg(test)]
@@ -164,6 +181,7 @@ mod tests {
         servers.set(there, &mut kept);
         assert_eq!(order(&servers), ["c", "a", "d"]);
         assert_eq!(servers.list[1].addr.port(), 9300);
+        assert!(servers.contains(&server("a", 9300)) && !servers.contains(&server("a", 8300)));
         servers.set(Vec::new(), &mut kept);
         assert!(servers.is_empty() && servers.first().is_none());
     }
@@ -204,6 +222,16 @@ mod tests {
             let got = rebalance_delay(members, servers, random);
             assert_eq!(got.as_secs(), want, "{members} {servers} {random}");
         }
+    }
+
+    #[test]
+    fn pauses_are_short_at_first_and_never_longer_than_those_of_the_original() {
+        let hold = Duration::from_secs(7);
+        let pauses: Vec<u128> = [0, 1, 2, 5, 6, 40]
+            .map(|tries| retry_pause(tries, hold).as_micros())
+            .into();
+        assert_eq!(pauses, [10_000, 20_000, 40_000, 320_000, 437_500, 437_500]);
+        assert_eq!(retry_pause(9, Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

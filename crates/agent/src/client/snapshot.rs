@@ -34,6 +34,7 @@ impl Client {
             envelope: self.envelope(caller, options.datacenter.as_deref()),
             stale: options.consistency == Consistency::Stale,
             op: SnapshotOp::Save,
+            passed_on: false,
         };
         let (meta, mut download) = self.exchange(&self.server()?, &call, None).await?;
         let (tx, chunks) = mpsc::channel(QUEUE);
@@ -65,6 +66,7 @@ impl Client {
             envelope: self.envelope(caller, dc),
             stale: false,
             op: SnapshotOp::Restore,
+            passed_on: false,
         };
         let server = self.server()?;
         let (chunks, upload) = mpsc::channel(QUEUE);

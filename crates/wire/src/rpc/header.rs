@@ -1,8 +1,11 @@
 //! Headers of calls: `{Seq, ServiceMethod}` and `{Error, Seq, ServiceMethod}`.
+//!
+//! A server that passes a call on to its leader says so with one more key, `PassedOn`. The original skips keys that it does
+//! not know, and only servers of our kind are ever the leader that a call is passed on to.
 
 use serde::Deserialize;
 
-use crate::msgpack::encode::{put_map, put_str, put_uint};
+use crate::msgpack::encode::{put_bool, put_map, put_str, put_uint};
 use crate::msgpack::{self, Str};
 
 /// The header of a request.
@@ -15,6 +18,9 @@ pub struct RequestHeader<'a> {
     /// `Service.Method`.
     #[serde(rename = "ServiceMethod")]
     pub method: Str<'a>,
+    /// Another server of the datacenter took it for its leader and passed the call on: it must not be passed on again.
+    #[serde(rename = "PassedOn")]
+    pub passed_on: bool,
 }
 
 impl<'a> RequestHeader<'a> {
@@ -52,6 +58,18 @@ impl<'a> ResponseHeader<'a> {
 /// Appends a request header.
 pub fn write_request_header(out: &mut Vec<u8>, seq: u64, method: &str) {
     put_map(out, 2);
+    put_seq_and_method(out, seq, method);
+}
+
+/// Appends the header of a request that is passed on to the leader.
+pub fn write_passed_on_header(out: &mut Vec<u8>, seq: u64, method: &str) {
+    put_map(out, 3);
+    put_str(out, "PassedOn");
+    put_bool(out, true);
+    put_seq_and_method(out, seq, method);
+}
+
+fn put_seq_and_method(out: &mut Vec<u8>, seq: u64, method: &str) {
     put_str(out, "Seq");
     put_uint(out, seq);
     put_str(out, "ServiceMethod");
@@ -85,6 +103,20 @@ mod tests {
         put_uint(&mut bytes, 70_000);
         let header = RequestHeader::decode(&bytes).unwrap();
         assert_eq!((header.seq, &*header.method), (70_000, "Status.Ping"));
+    }
+
+    #[test]
+    fn only_calls_that_are_passed_on_say_so() {
+        let mut bytes = Vec::new();
+        write_request_header(&mut bytes, 7, "KVS.Apply");
+        assert!(!RequestHeader::decode(&bytes).unwrap().passed_on);
+        bytes.clear();
+        write_passed_on_header(&mut bytes, 7, "KVS.Apply");
+        let header = RequestHeader::decode(&bytes).unwrap();
+        assert_eq!(
+            (header.seq, &*header.method, header.passed_on),
+            (7, "KVS.Apply", true)
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod internal;
 mod keyring;
 mod kvs;
 mod operator;
+mod outline;
 mod query;
 mod session;
 mod snapshot;
@@ -31,13 +32,17 @@ pub use call::{Call, decode_call};
 pub use common::Envelope;
 pub use error::Error;
 pub use event::{EventFire, pack_event, unpack_event};
-pub use header::{RequestHeader, ResponseHeader, write_request_header, write_response_header};
+pub use header::{
+    RequestHeader, ResponseHeader, write_passed_on_header, write_request_header,
+    write_response_header,
+};
 pub use keyring::{
     KEYRING_OPERATION, KeyringCall, decode_keyring_reply, encode_keyring, encode_keyring_reply,
 };
 pub use operator::{
     SERVER_HEALTH, decode_server_health_reply, encode_server_health, encode_server_health_reply,
 };
+pub use outline::{Outline, is_for_leader};
 pub use query::{decode_reply, encode_query, encode_reply};
 pub use snapshot::{
     SnapshotCall, SnapshotOp, decode_snapshot, decode_snapshot_reply, encode_snapshot,

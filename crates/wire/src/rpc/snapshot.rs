@@ -27,6 +27,9 @@ pub struct SnapshotCall {
     pub stale: bool,
     /// What.
     pub op: SnapshotOp,
+    /// Another server took this one for its leader and passed the request on: it must not be passed on again. Said only
+    /// where it is so, and skipped by the original.
+    pub passed_on: bool,
 }
 
 mirror! {
@@ -35,6 +38,7 @@ mirror! {
         "AllowStale" allow_stale: bool,
         "Datacenter" datacenter: Str<'a>,
         "Op" op: i64,
+        "PassedOn" passed_on: bool,
         "Token" token: Str<'a>,
     }
 
@@ -56,6 +60,9 @@ pub fn encode_snapshot(call: &SnapshotCall) -> Vec<u8> {
             SnapshotOp::Restore => 1,
         },
     );
+    if call.passed_on {
+        fields.bool("PassedOn", true);
+    }
     fields.str("Token", call.envelope.token.secret());
     fields.into_vec()
 }
@@ -79,6 +86,7 @@ pub fn decode_snapshot(body: &[u8]) -> Result<SnapshotCall, Error> {
                 return Err(Error::refused(&format!("unrecognized snapshot op {other}")));
             }
         },
+        passed_on: request.passed_on,
     })
 }
 
@@ -127,6 +135,7 @@ mod tests {
             },
             stale: false,
             op: SnapshotOp::Save,
+            passed_on: false,
         };
         assert_eq!(decode_snapshot(&request), Ok(call.clone()));
         assert_eq!(encode_snapshot(&call), request);
@@ -150,6 +159,7 @@ mod tests {
             envelope: Envelope::default(),
             stale: true,
             op: SnapshotOp::Restore,
+            passed_on: true,
         };
         let mut body = encode_snapshot(&call);
         assert_eq!(decode_snapshot(&body), Ok(call));
