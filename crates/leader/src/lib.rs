@@ -6,7 +6,9 @@
 
 pub mod autopilot;
 pub mod coordinates;
+pub mod founding;
 pub mod lock_delay;
+pub mod peers;
 pub mod reconcile;
 pub mod sessions;
 pub mod tombstones;
