@@ -17,13 +17,14 @@ use tribune_types::command::Outcome;
 use tribune_types::id::{LogIndex, Term};
 
 use crate::machine::{Committed, Machine, SnapshotSource};
+use crate::progress::Progress;
 use crate::snapshot::{SnapshotData, SnapshotStore};
 use crate::types::{
     EntryPayload, LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
 
 /// Entries per call of the machine.
-const BATCH_COUNT_MAX: usize = 512;
+pub(crate) const BATCH_COUNT_MAX: usize = 512;
 /// How often a long restore says how far it is.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -36,7 +37,7 @@ pub(crate) struct Applier {
     snapshots: Arc<SnapshotStore>,
     applied: Option<LogId>,
     /// Index of the last applied entry, for everyone; moves before a proposer hears.
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     membership: StoredMembership,
     /// A snapshot that is written and waits for the library to ask.
     ready: Option<SnapshotData>,
@@ -50,7 +51,7 @@ impl Applier {
         env: Env,
         machine: SharedMachine,
         snapshots: Arc<SnapshotStore>,
-        progress: Arc<AtomicU64>,
+        progress: Arc<Progress>,
     ) -> Self {
         Self {
             env,
@@ -86,7 +87,7 @@ impl Applier {
 
     fn publish(&self) {
         let index = self.applied.map_or(0, |id| id.index);
-        self.progress.store(index, Ordering::Release);
+        self.progress.publish(index);
     }
 
     /// Applies what is gathered and answers its proposers.
@@ -216,7 +217,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 }
 
 /// Reads the machine's state, saying now and then how far it is.
-fn restore(env: &Env, machine: &SharedMachine, data: &SnapshotData) -> io::Result<()> {
+pub(crate) fn restore(env: &Env, machine: &SharedMachine, data: &SnapshotData) -> io::Result<()> {
     let total = data.header.state_len;
     let start = env.mono();
     let mut said = start;

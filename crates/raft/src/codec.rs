@@ -23,6 +23,7 @@ use openraft::raft::{
 use openraft::vote::RaftLeaderId;
 use openraft::vote::leader_id_std::CommittedLeaderId;
 
+use crate::succession::{Claim, Verdict};
 use crate::types::{
     Entry, EntryPayload, LeaderId, LogId, Member, Membership, Payload, RaftNodeId, SnapshotMeta,
     StoredMembership, TypeConfig, Vote,
@@ -30,6 +31,8 @@ use crate::types::{
 use crate::wal::{Kind, Spot, VoteRecord};
 
 const VERSION: u8 = 1;
+/// Terms and indexes beyond this are not believed: counting on from them must not overflow.
+const NUMBER_MAX: u64 = 1 << 62;
 
 // --- conversions to and from the log's own types ------------------------------------------------
 
@@ -228,19 +231,35 @@ impl Reader {
         Ok(tribune_types::id::Uuid(id))
     }
 
+    /// A term or an index.
+    fn number(&mut self) -> io::Result<u64> {
+        let number = self.u64()?;
+        if number > NUMBER_MAX {
+            return Err(malformed("a number is too large"));
+        }
+        Ok(number)
+    }
+
     fn log_id(&mut self) -> io::Result<LogId> {
-        let term = self.u64()?;
-        let index = self.u64()?;
+        let term = self.number()?;
+        let index = self.number()?;
         Ok(log_id_from_spot(Spot { term, index }))
     }
 
+    fn leader_id(&mut self) -> io::Result<LeaderId> {
+        let term = self.number()?;
+        Ok(LeaderId::new(term, self.node_id()?))
+    }
+
     fn vote(&mut self) -> io::Result<Vote> {
-        let term = self.u64()?;
-        let node = self.node_id()?;
         Ok(Vote {
-            leader_id: LeaderId::new(term, node),
+            leader_id: self.leader_id()?,
             committed: self.bool()?,
         })
+    }
+
+    fn text(&mut self) -> io::Result<String> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| malformed("an address is not text"))
     }
 
     fn membership(&mut self) -> io::Result<Membership> {
@@ -255,8 +274,7 @@ impl Reader {
         let mut nodes = BTreeMap::new();
         for _ in 0..self.count(20)? {
             let id = self.node_id()?;
-            let addr = String::from_utf8(self.bytes()?.to_vec())
-                .map_err(|_| malformed("an address is not text"))?;
+            let addr = self.text()?;
             nodes.insert(id, Member { addr });
         }
         // A membership before the first one has no configs at all.
@@ -296,6 +314,18 @@ pub(crate) enum Request {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     Transfer(TransferLeaderRequest<TypeConfig>),
+    /// Up to where must a state reach to contain everything acknowledged? `confirm` asks a quorum
+    /// whether the leader still leads; otherwise its lease will do.
+    ReadIndex {
+        confirm: bool,
+    },
+    /// The leader's process has ended; may the candidate follow it?
+    Succeed(Claim),
+    /// From a leader to a server that it removed, with the membership that says so.
+    Removed {
+        vote: Vote,
+        membership: LogId,
+    },
 }
 
 /// What it hears.
@@ -307,6 +337,15 @@ pub(crate) enum Answer {
     Snapshot(SnapshotResponse<TypeConfig>),
     /// The peer cannot answer, for instance because its storage failed.
     Failed(String),
+    ReadIndex(u64),
+    /// Another server leads, or none is known.
+    NotLeader(Option<(RaftNodeId, String)>),
+    /// The leader could not make sure that it still leads.
+    NoQuorum,
+    Succession(Verdict),
+    /// To a candidate that is not in the peer set any more.
+    Removed,
+    Noted,
 }
 
 impl Request {
@@ -336,6 +375,22 @@ impl Request {
                 put_vote(&mut out, request.from_leader());
                 out.extend_from_slice(&request.to_node_id().0);
                 put_option(&mut out, request.last_log_id(), put_log_id);
+            }
+            Self::ReadIndex { confirm } => {
+                out.push(5);
+                out.push(u8::from(*confirm));
+            }
+            Self::Succeed(claim) => {
+                out.push(6);
+                put_u64(&mut out, claim.leader.term);
+                out.extend_from_slice(&claim.leader.voted_for.0);
+                out.extend_from_slice(&claim.candidate.0);
+                put_option(&mut out, claim.last.as_ref(), put_log_id);
+            }
+            Self::Removed { vote, membership } => {
+                out.push(7);
+                put_vote(&mut out, vote);
+                put_log_id(&mut out, membership);
             }
         }
         Bytes::from(out)
@@ -378,6 +433,18 @@ impl Request {
                     reader.option(Reader::log_id)?,
                 ))
             }
+            5 => Self::ReadIndex {
+                confirm: reader.bool()?,
+            },
+            6 => Self::Succeed(Claim {
+                leader: reader.leader_id()?,
+                candidate: reader.node_id()?,
+                last: reader.option(Reader::log_id)?,
+            }),
+            7 => Self::Removed {
+                vote: reader.vote()?,
+                membership: reader.log_id()?,
+            },
             _ => return Err(malformed("unknown request")),
         };
         reader.end(request)
@@ -439,6 +506,24 @@ impl Answer {
                 out.push(10);
                 put_bytes(&mut out, text.as_bytes());
             }
+            Self::ReadIndex(index) => {
+                out.push(11);
+                put_u64(&mut out, *index);
+            }
+            Self::NotLeader(leader) => {
+                out.push(12);
+                put_option(&mut out, leader.as_ref(), |out, (id, addr)| {
+                    out.extend_from_slice(&id.0);
+                    put_bytes(out, addr.as_bytes());
+                });
+            }
+            Self::NoQuorum => out.push(13),
+            Self::Succession(verdict) => {
+                out.push(14);
+                out.push(*verdict as u8);
+            }
+            Self::Removed => out.push(15),
+            Self::Noted => out.push(16),
         }
         Bytes::from(out)
     }
@@ -472,6 +557,19 @@ impl Answer {
             })),
             9 => Self::Snapshot(SnapshotResponse::new(reader.vote()?)),
             10 => Self::Failed(String::from_utf8_lossy(&reader.bytes()?).into_owned()),
+            11 => Self::ReadIndex(reader.number()?),
+            12 => Self::NotLeader(
+                reader.option(|reader| Ok((reader.node_id()?, reader.text()?)))?,
+            ),
+            13 => Self::NoQuorum,
+            14 => Self::Succession(match reader.u8()? {
+                0 => Verdict::Refused,
+                1 => Verdict::Agreed,
+                2 => Verdict::Leading,
+                _ => return Err(malformed("unknown verdict")),
+            }),
+            15 => Self::Removed,
+            16 => Self::Noted,
             _ => return Err(malformed("unknown answer")),
         };
         reader.end(answer)
@@ -584,6 +682,17 @@ mod tests {
             Request::Vote(VoteRequest::new(vote, Some(log_id(1, 1)))),
             Request::PreVote(VoteRequest::new(vote, None)),
             Request::Transfer(TransferLeaderRequest::new(vote, id(4), Some(log_id(3, 10)))),
+            Request::ReadIndex { confirm: false },
+            Request::ReadIndex { confirm: true },
+            Request::Succeed(Claim {
+                leader: LeaderId::new(3, id(9)),
+                candidate: id(4),
+                last: Some(log_id(3, 10)),
+            }),
+            Request::Removed {
+                vote,
+                membership: log_id(3, 10),
+            },
         ]
     }
 
@@ -609,6 +718,15 @@ mod tests {
             })),
             Answer::Snapshot(SnapshotResponse::new(vote)),
             Answer::Failed("disk".to_owned()),
+            Answer::ReadIndex(77),
+            Answer::NotLeader(None),
+            Answer::NotLeader(Some((id(9), "10.0.0.9:8300".to_owned()))),
+            Answer::NoQuorum,
+            Answer::Succession(Verdict::Refused),
+            Answer::Succession(Verdict::Agreed),
+            Answer::Succession(Verdict::Leading),
+            Answer::Removed,
+            Answer::Noted,
         ]
     }
 

@@ -25,6 +25,20 @@ pub struct RaftConfig {
     pub segment_size: u64,
     /// Recent log entries kept in memory, in bytes; 4 MiB by default.
     pub log_cache_size: usize,
+    /// Recovery from a lost quorum: the peer set is replaced by this one when the node opens, and what its log holds
+    /// counts as committed. Every server that is left has to be given the same set. `None` by default.
+    pub recover: Option<Vec<RecoveredPeer>>,
+}
+
+/// A server of a peer set that is made by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveredPeer {
+    /// Its id.
+    pub id: RaftNodeId,
+    /// How it is reached.
+    pub member: Member,
+    /// It counts for quorums; at least one must.
+    pub voter: bool,
 }
 
 impl RaftConfig {
@@ -39,6 +53,7 @@ impl RaftConfig {
             propose_timeout: Duration::from_secs(30),
             segment_size: SEGMENT_SIZE_BYTES,
             log_cache_size: 4 * 1024 * 1024,
+            recover: None,
         }
     }
 }
@@ -72,12 +87,13 @@ impl Timing {
 
     /// (heartbeat interval, shortest and longest election timeout) in milliseconds.
     ///
-    /// A leader sends ten heartbeats in the time after which a follower gives up on it, at least
-    /// one each 5 ms.
+    /// A leader sends ten heartbeats in the time after which a follower gives up on it, at most one
+    /// each 5 ms and at least one each 100 ms: autopilot takes a server that has heard nothing for
+    /// 200 ms for unhealthy (Consul's leaders speak every 50 to 100 ms, too).
     pub(crate) fn library(&self) -> (u64, u64, u64) {
         let give_up = (self.heartbeat.as_millis() as u64).max(5);
         let spread = (self.election.as_millis() as u64).max(5);
-        let interval = (give_up / 10).max(5).min(give_up / 3).max(1);
+        let interval = (give_up / 10).clamp(5, 100).min(give_up / 3).max(1);
         (
             interval,
             give_up.max(interval * 3),

@@ -26,6 +26,12 @@ pub enum OpenError {
     /// Files could not be read or made.
     #[error("raft storage cannot be used")]
     Io(#[from] io::Error),
+    /// The peer set could not be replaced.
+    #[error("the peer set cannot be recovered: {what}")]
+    Recover {
+        /// Why.
+        what: String,
+    },
     /// The consensus core refused what it found.
     #[error("raft core does not start: {what}")]
     Core {
@@ -66,7 +72,7 @@ pub enum ReadError {
         /// Who leads, where known.
         leader: Option<LeaderInfo>,
     },
-    /// A majority did not confirm the leadership in time.
+    /// A majority did not confirm the leadership in time, or this server does not catch up with it.
     #[error("no quorum confirmed the leadership")]
     NoQuorum,
     /// The core has stopped.

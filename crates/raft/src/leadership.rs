@@ -6,16 +6,20 @@
 //!
 //! The watcher wakes on changes of role, term and membership, not on every commit.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 use tribune_rt::{CancellationToken, Env};
 use tribune_types::id::Term;
+use tribune_types::time::Mono;
 
 use crate::apply::Applier;
-use crate::types::{RaftNodeId, TypeConfig};
+use crate::types::{Member, Membership, RaftNodeId, TypeConfig};
 
 /// This node became the leader, or ceased to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,19 @@ pub(crate) struct Standing {
     ready: AtomicU64,
     /// The only server there is: nobody else can take over.
     alone: AtomicBool,
+    /// Term, plus one, in which leadership was offered to another: its lease counts no more.
+    offered: AtomicU64,
+    /// The highest commit index that a peer was told.
+    told: AtomicU64,
+    /// When a leader last spoke to this node, in monotonic ns; 0 for never.
+    heard_ns: AtomicU64,
+    /// How often.
+    voice: AtomicU64,
+    /// The peer set does not contain this node any more, says a peer that must know.
+    removed: AtomicBool,
+    removed_changed: Notify,
+    /// The newest peer set this node knows, committed or not.
+    members: Mutex<BTreeMap<RaftNodeId, Member>>,
 }
 
 impl Standing {
@@ -45,8 +62,77 @@ impl Standing {
         self.ready.load(Ordering::Acquire) != 0
     }
 
+    /// The term in which this node leads and is ready.
+    pub(crate) fn ready_term(&self) -> Option<u64> {
+        self.ready.load(Ordering::Acquire).checked_sub(1)
+    }
+
     pub(crate) fn is_alone(&self) -> bool {
         self.alone.load(Ordering::Acquire)
+    }
+
+    /// Leadership of `term` is about to be offered to another server.
+    pub(crate) fn offer(&self, term: u64) {
+        self.offered.fetch_max(term + 1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_offered(&self, term: u64) -> bool {
+        self.offered.load(Ordering::SeqCst) > term
+    }
+
+    /// A peer is about to be told that `index` is committed.
+    pub(crate) fn tell_committed(&self, index: u64) {
+        self.told.fetch_max(index, Ordering::SeqCst);
+    }
+
+    /// No peer knows more to be committed.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::SeqCst)
+    }
+
+    /// A leader has spoken.
+    pub(crate) fn hear(&self, now: Mono) {
+        self.heard_ns.store(now.0.max(1), Ordering::SeqCst);
+        self.voice.fetch_add(1, Ordering::SeqCst);
+        if self.removed.load(Ordering::Relaxed) {
+            self.set_removed(false);
+        }
+    }
+
+    /// When a leader last spoke; 0 for never.
+    pub(crate) fn heard(&self) -> Mono {
+        Mono(self.heard_ns.load(Ordering::SeqCst))
+    }
+
+    /// Changes whenever a leader speaks.
+    pub(crate) fn voice(&self) -> u64 {
+        self.voice.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_removed(&self, removed: bool) {
+        if self.removed.swap(removed, Ordering::Relaxed) == removed {
+            return;
+        }
+        if removed {
+            tracing::warn!("this server was removed from the peer set");
+        } else {
+            tracing::info!("this server is in the peer set again");
+        }
+        self.removed_changed.notify_one();
+    }
+
+    /// How to reach `id`, by the newest peer set.
+    pub(crate) fn member(&self, id: RaftNodeId) -> Option<Member> {
+        self.members.lock().get(&id).cloned()
+    }
+
+    fn set_members(&self, membership: &Membership) {
+        let nodes = membership.nodes().map(|(id, member)| (*id, member.clone()));
+        *self.members.lock() = nodes.collect();
     }
 }
 
@@ -67,12 +153,14 @@ impl Watcher {
         let mut changes = self.core.server_metrics();
         let mut led: Option<u64> = None;
         loop {
-            let (leads, term, alone) = {
+            let (leads, term, alone, joint) = {
                 let seen = changes.borrow_and_update();
                 let membership = seen.membership_config.membership();
+                self.standing.set_members(membership);
                 let alone = membership.nodes().all(|(id, _)| *id == self.id)
                     && membership.voter_ids().any(|id| id == self.id);
-                (seen.state.is_leader(), seen.vote.leader_id.term, alone)
+                let joint = membership.get_joint_config().len() > 1;
+                (seen.state.is_leader(), seen.vote.leader_id.term, alone, joint)
             };
             let now = leads.then_some(term);
             if led.is_some() && led != now {
@@ -83,11 +171,17 @@ impl Watcher {
             self.standing.alone.store(alone, Ordering::Release);
             // Without peers there is nobody to send heartbeats to or to elect: no timer runs.
             self.core.runtime_config().tick(!(alone && leads));
+            // A server that was removed does not ask for votes it cannot get.
+            let removed = self.standing.is_removed();
+            self.core.runtime_config().elect(!removed);
             if let (None, Some(term)) = (led, now) {
                 if self.own_term_applied(term).await {
                     led = Some(term);
                     self.standing.ready.store(term + 1, Ordering::Release);
                     self.tell(LeadershipChange::Gained { term: Term(term) });
+                    if joint {
+                        self.finish_change();
+                    }
                 }
                 if self.has_moved(&changes, term) {
                     continue;
@@ -97,6 +191,7 @@ impl Watcher {
                 biased;
                 () = self.stop.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
+                () = self.standing.removed_changed.notified() => {}
                 () = self.core_ended() => break,
             }
         }
@@ -105,6 +200,17 @@ impl Watcher {
             self.tell(LeadershipChange::Lost);
         }
         self.stopped.cancel();
+    }
+
+    /// Ends a change of several voters that an earlier leader left half way.
+    fn finish_change(&self) {
+        let core = self.core.clone();
+        self.env.spawn("raft-finish-change", async move {
+            let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+            if let Err(err) = core.change_membership(nothing, false).await {
+                tracing::info!(%err, "a change of the peer set stays half way");
+            }
+        });
     }
 
     fn tell(&self, change: LeadershipChange) {

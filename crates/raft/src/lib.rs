@@ -10,26 +10,38 @@
 //! the core, and on to `apply`.
 
 mod apply;
+mod campaign;
 mod codec;
 mod config;
 mod error;
+mod following;
 mod leadership;
 mod log;
 mod machine;
+mod membership;
 mod network;
+mod progress;
 mod raft;
+mod reading;
+mod recover;
+mod rounds;
+mod runtime;
+mod serving;
 mod snapshot;
+mod succession;
 mod transport;
 mod types;
 mod wal;
 
-pub use config::{RaftConfig, SnapshotConfig, Timing};
+pub use config::{RaftConfig, RecoveredPeer, SnapshotConfig, Timing};
 pub use error::{
     BootstrapError, MembershipError, OpenError, ProposeError, ReadError, TransferError,
 };
+pub use following::LeaderChanges;
 pub use leadership::LeadershipChange;
 pub use machine::{Committed, Machine, SnapshotSource};
 pub use raft::{LeaderInfo, MembershipView, PeerInfo, Raft, RaftMetrics, Role};
+pub use reading::ReadGuarantee;
 pub use snapshot::SnapshotStream;
 pub use transport::{NoPeers, Transport, TransportError, TransportFuture};
 pub use types::{Member, RaftNodeId};

@@ -13,19 +13,28 @@ use openraft::raft::{
 };
 
 use crate::codec::{Answer, Request};
+use crate::leadership::Standing;
 use crate::snapshot::SnapshotData;
 use crate::transport::{Transport, TransportError};
 use crate::types::{Member, RaftNodeId, Snapshot, TypeConfig, Vote};
 
 /// Makes one [`Peer`] per target.
-pub(crate) struct Network(pub(crate) Arc<dyn Transport>);
+pub(crate) struct Network {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) standing: Arc<Standing>,
+    /// How long a peer has to store entries. The library's limit is the heartbeat's period, which a slow disk
+    /// may need for a single sync.
+    pub(crate) store_limit: Duration,
+}
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: RaftNodeId, node: &Member) -> Peer {
         Peer {
-            transport: self.0.clone(),
+            transport: self.transport.clone(),
+            standing: self.standing.clone(),
+            store_limit: self.store_limit,
             target,
             member: node.clone(),
         }
@@ -34,6 +43,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 pub(crate) struct Peer {
     transport: Arc<dyn Transport>,
+    standing: Arc<Standing>,
+    store_limit: Duration,
     target: RaftNodeId,
     member: Member,
 }
@@ -44,12 +55,30 @@ impl Peer {
         request: Request,
         limit: Duration,
     ) -> Result<Answer, RPCError<TypeConfig>> {
-        let bytes = self
-            .transport
-            .call(self.target, &self.member, request.encode(), limit)
-            .await
-            .map_err(rpc_error)?;
-        decode(bytes)
+        let member = self.member();
+        let call = { &self.transport }.call(self.target, &member, request.encode(), limit);
+        decode(call.await.map_err(rpc_error)?)
+    }
+
+    /// How it is reached now: its address may have changed since this was made.
+    fn member(&self) -> Member {
+        let known = self.standing.member(self.target);
+        known.unwrap_or_else(|| self.member.clone())
+    }
+
+    async fn ask_for_vote(
+        &self,
+        request: Request,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.call(request, option.soft_ttl()).await? {
+            Answer::Vote(response) => Ok(response),
+            Answer::Removed => {
+                self.standing.set_removed(true);
+                Err(NetworkError::from_string("this server was removed").into())
+            }
+            _ => unexpected(),
+        }
     }
 }
 
@@ -89,7 +118,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Request::Append(rpc), option.soft_ttl()).await? {
+        if let Some(committed) = &rpc.leader_commit {
+            self.standing.tell_committed(committed.index);
+        }
+        let limit = if rpc.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            option.soft_ttl().max(self.store_limit)
+        };
+        match self.call(Request::Append(rpc), limit).await? {
             Answer::Append(response) => Ok(response),
             _ => unexpected(),
         }
@@ -100,10 +137,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Request::Vote(rpc), option.soft_ttl()).await? {
-            Answer::Vote(response) => Ok(response),
-            _ => unexpected(),
-        }
+        self.ask_for_vote(Request::Vote(rpc), &option).await
     }
 
     async fn pre_vote(
@@ -111,10 +145,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(Request::PreVote(rpc), option.soft_ttl()).await? {
-            Answer::Vote(response) => Ok(response),
-            _ => unexpected(),
-        }
+        self.ask_for_vote(Request::PreVote(rpc), &option).await
     }
 
     async fn full_snapshot(
@@ -127,9 +158,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let mut header = snapshot.snapshot.header.clone();
         header.vote = Some(vote);
         let body = snapshot.snapshot.stream();
-        let sent = self
-            .transport
-            .send_snapshot(self.target, &self.member, header.encode(), body);
+        let member = self.member();
+        let sent = { &self.transport }.send_snapshot(self.target, &member, header.encode(), body);
         let bytes = tokio::select! {
             biased;
             closed = cancel => return Err(closed.into()),
@@ -146,6 +176,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        // Whoever hears this may be elected at any time.
+        self.standing.offer(req.from_leader().leader_id.term);
         match self.call(Request::Transfer(req), option.soft_ttl()).await? {
             Answer::Transfer(response) => Ok(response),
             _ => unexpected(),

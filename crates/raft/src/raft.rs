@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{
-    ClientWriteError, ForwardToLeader, InitializeError, LinearizableReadError, RaftError,
-};
+use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
 use openraft::impls::OneshotResponder;
-use openraft::{ChangeMembers, Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::command::Outcome;
@@ -21,43 +17,48 @@ use tribune_types::id::{LogIndex, Term};
 use tribune_types::time::Mono;
 
 use crate::apply::Applier;
-use crate::codec::{Answer, Request, SnapshotHeader};
 use crate::config::RaftConfig;
-use crate::error::{
-    BootstrapError, MembershipError, OpenError, ProposeError, ReadError, TransferError,
-};
+use crate::error::{BootstrapError, OpenError, ProposeError, ReadError};
+use crate::following::{self, LeaderChanges};
 use crate::leadership::{Core, LeadershipChange, Standing, Watcher};
 use crate::log::{LogOptions, LogStore};
 use crate::machine::Machine;
 use crate::network::Network;
+use crate::progress::Progress;
+use crate::reading::Reads;
 use crate::snapshot::{SnapshotData, SnapshotStore};
+use crate::succession::{Lease, Succession};
 use crate::transport::Transport;
-use crate::types::{Member, Membership, Payload, RaftNodeId, Snapshot, TypeConfig};
+use crate::types::{Member, Membership, Payload, RaftNodeId, TypeConfig};
 use crate::wal::{PAYLOAD_SIZE_MAX, RECORD_OVERHEAD_BYTES};
+use crate::{recover, runtime};
 
 /// Text of a refusal while the disk has no room.
 const DISK_FULL: &str = "the disk is full";
 
 /// The consensus node. Cheap to clone; all clones are one node.
 #[derive(Clone)]
-pub struct Raft(Arc<Inner>);
+pub struct Raft(pub(crate) Arc<Inner>);
 
-struct Inner {
-    env: Env,
-    config: RaftConfig,
-    core: Core,
-    log: LogStore,
-    snapshots: Arc<SnapshotStore>,
-    standing: Arc<Standing>,
-    /// Index of the last applied entry.
-    applied: Arc<AtomicU64>,
+pub(crate) struct Inner {
+    pub(crate) env: Env,
+    pub(crate) config: RaftConfig,
+    pub(crate) core: Core,
+    pub(crate) log: LogStore,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) applied: Arc<Progress>,
     events: Mutex<Option<mpsc::UnboundedReceiver<LeadershipChange>>>,
-    /// When a leader last spoke to us, in monotonic ns; 0 for never.
-    heard_ns: AtomicU64,
-    /// How long a quorum's word holds.
-    lease: Duration,
-    tasks: TaskGroup,
-    stopped: CancellationToken,
+    pub(crate) opened: Mono,
+    /// How long nobody else can be elected by timers after a quorum's word.
+    pub(crate) lease: Duration,
+    /// How long nobody else can be elected at all.
+    pub(crate) read_lease: Lease,
+    pub(crate) reads: Reads,
+    pub(crate) succession: Succession,
+    pub(crate) tasks: TaskGroup,
+    pub(crate) stopped: CancellationToken,
     /// One snapshot at a time.
     snapshotting: tokio::sync::Mutex<()>,
 }
@@ -180,17 +181,29 @@ impl Raft {
         let (log, snapshots) = opened.map_err(|err| OpenError::Core {
             what: err.to_string(),
         })??;
-        let applied = Arc::new(AtomicU64::new(0));
-        let applier = Applier::new(
-            env.clone(),
-            Arc::new(Mutex::new(machine)),
-            snapshots.clone(),
-            applied.clone(),
-        );
+        let machine = Arc::new(Mutex::new(machine));
+        if let Some(peers) = &config.recover {
+            let replaced = recover::replace_peers(env, peers, &log, &snapshots, &machine).await;
+            if let Err(err) = replaced {
+                log.stop();
+                return Err(err);
+            }
+        }
+        let applied = Arc::new(Progress::default());
+        let applier = Applier::new(env.clone(), machine, snapshots.clone(), applied.clone());
+        let standing = Arc::new(Standing::default());
         let starting = {
             let (id, log, lib) = (config.id, log.clone(), library.clone());
+            let network = Network {
+                transport: transport.clone(),
+                standing: standing.clone(),
+                store_limit: Duration::from_millis(library.election_timeout_min)
+                    .max(Duration::from_secs(1)),
+            };
             // The library spawns on the runtime it is called on: that has to be the core's.
-            async move { Core::new(id, lib, Network(transport), log, applier).await }
+            runtime::seeded(env.random_u64(), async move {
+                Core::new(id, lib, network, log, applier).await
+            })
         };
         let core = match env.spawn("raft-start", starting).await {
             Ok(Ok(core)) => core,
@@ -207,7 +220,8 @@ impl Raft {
             }
         };
         let lease = Duration::from_millis(library.election_timeout_max);
-        let raft = Self::assemble(env, config, core, (log, snapshots, applied), lease);
+        let parts = (log, snapshots, applied, standing, transport);
+        let raft = Self::assemble(env, config, core, parts, lease);
         raft.elect_if_alone().await;
         Ok(raft)
     }
@@ -216,11 +230,16 @@ impl Raft {
         env: &Env,
         config: RaftConfig,
         core: Core,
-        (log, snapshots, applied): (LogStore, Arc<SnapshotStore>, Arc<AtomicU64>),
+        (log, snapshots, applied, standing, transport): (
+            LogStore,
+            Arc<SnapshotStore>,
+            Arc<Progress>,
+            Arc<Standing>,
+            Arc<dyn Transport>,
+        ),
         lease: Duration,
     ) -> Self {
         let (events_tx, events_rx) = mpsc::unbounded_channel();
-        let standing = Arc::new(Standing::default());
         let stopped = CancellationToken::new();
         let tasks = TaskGroup::new(env, &CancellationToken::new());
         let watcher = Watcher {
@@ -232,17 +251,22 @@ impl Raft {
             stop: tasks.stop().clone(),
             stopped: stopped.clone(),
         };
+        let read_lease = Lease::new(config.timing.heartbeat);
         let raft = Self(Arc::new(Inner {
             env: env.clone(),
             config,
             core,
             log,
             snapshots,
+            transport,
             standing,
             applied,
             events: Mutex::new(Some(events_rx)),
-            heard_ns: AtomicU64::new(0),
+            opened: env.mono(),
             lease,
+            read_lease,
+            reads: Reads::default(),
+            succession: Succession::default(),
             tasks: tasks.clone(),
             stopped,
             snapshotting: tokio::sync::Mutex::new(()),
@@ -317,34 +341,9 @@ impl Raft {
 
     // --- reading ----------------------------------------------------------------------------
 
-    /// Returns once this node's state contains everything acknowledged before the call, by anyone.
-    /// The result is the applied index. Cancel safe.
-    ///
-    /// # Errors
-    /// [`ReadError`], also after losing a majority.
-    pub async fn read_barrier(&self) -> Result<LogIndex, ReadError> {
-        if self.0.standing.is_ready() && self.0.standing.is_alone() {
-            // Whoever was acknowledged was applied here first, and nobody else acknowledges.
-            return Ok(self.applied_index());
-        }
-        match self.0.core.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(_) => Ok(self.applied_index()),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
-                Err(ReadError::NotLeader {
-                    leader: leader_of(to),
-                })
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(ReadError::NoQuorum)
-            }
-            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped {
-                reason: self.stop_reason(),
-            }),
-        }
-    }
-
-    /// True while this node leads, is ready, and no other node can have been elected by the clocks
-    /// of a majority. Costs no message: for default reads.
+    /// True while this node leads, is ready, and heard from a majority within an election timeout. Costs no message.
+    /// Not a licence to read: a successor may have been elected out of turn. For that see
+    /// [`Raft::read_index`].
     pub fn is_leader_lease_valid(&self) -> bool {
         if !self.0.standing.is_ready() {
             return false;
@@ -378,12 +377,25 @@ impl Raft {
     pub fn leader(&self) -> Option<LeaderInfo> {
         let metrics = self.0.core.server_metrics();
         let seen = metrics.borrow_watched();
-        let id = seen.current_leader?;
-        let member = seen.membership_config.membership().get_node(&id);
-        Some(LeaderInfo {
-            id,
-            addr: member.map(|member| member.addr.clone()).unwrap_or_default(),
-        })
+        following::known(&seen)
+    }
+
+    /// True if a leader is known; cheaper than asking who.
+    pub fn has_leader(&self) -> bool {
+        let metrics = self.0.core.server_metrics();
+        let seen = metrics.borrow_watched();
+        seen.current_leader.is_some()
+    }
+
+    /// Tells of changes of the known leader, beginning with the one known now.
+    pub fn leader_changes(&self) -> LeaderChanges {
+        LeaderChanges::new(self.0.core.server_metrics())
+    }
+
+    /// Since this node last heard from a leader, itself not counted; `None` before the first time.
+    pub fn last_contact(&self) -> Option<Duration> {
+        let heard = self.0.standing.heard();
+        (heard.0 != 0).then(|| self.0.env.mono().since(heard))
     }
 
     /// The stream of leadership changes of this node; the first caller gets it.
@@ -393,7 +405,7 @@ impl Raft {
 
     /// Last entry applied to the machine: everything acknowledged to a proposer is included.
     pub fn applied_index(&self) -> LogIndex {
-        LogIndex(self.0.applied.load(Ordering::Acquire))
+        LogIndex(self.0.applied.index())
     }
 
     /// The node's numbers.
@@ -412,11 +424,9 @@ impl Raft {
             ServerState::Leader => Role::Leader,
             ServerState::Shutdown => Role::Shutdown,
         };
-        let heard = self.0.heard_ns.load(Ordering::Relaxed);
         let last_contact = match role {
             Role::Leader => Some(Duration::ZERO),
-            _ if heard == 0 => None,
-            _ => Some(self.0.env.mono().since(Mono(heard))),
+            _ => self.last_contact(),
         };
         RaftMetrics {
             role,
@@ -508,133 +518,6 @@ impl Raft {
         }
     }
 
-    /// Adds a server without a vote (or changes nothing if it is there).
-    ///
-    /// # Errors
-    /// [`MembershipError`].
-    pub async fn add_learner(
-        &self,
-        id: RaftNodeId,
-        member: Member,
-    ) -> Result<LogIndex, MembershipError> {
-        let added = self.0.core.add_learner(id, member, false).await;
-        self.membership_result(added)
-    }
-
-    /// Makes exactly these servers the voters; each must be a learner or voter already. Voters
-    /// that are not named leave the peer set.
-    ///
-    /// # Errors
-    /// [`MembershipError`].
-    pub async fn change_membership(
-        &self,
-        voters: BTreeSet<RaftNodeId>,
-    ) -> Result<LogIndex, MembershipError> {
-        let changed = self.0.core.change_membership(voters, false).await;
-        self.membership_result(changed)
-    }
-
-    /// Removes a server, voter or not.
-    ///
-    /// # Errors
-    /// [`MembershipError`].
-    pub async fn remove(&self, id: RaftNodeId) -> Result<LogIndex, MembershipError> {
-        let voter = self
-            .membership()
-            .peers
-            .iter()
-            .any(|peer| peer.id == id && peer.voter);
-        let change = if voter {
-            ChangeMembers::RemoveVoters(BTreeSet::from([id]))
-        } else {
-            ChangeMembers::RemoveNodes(BTreeSet::from([id]))
-        };
-        let removed = self.0.core.change_membership(change, false).await;
-        self.membership_result(removed)
-    }
-
-    fn membership_result(
-        &self,
-        result: Result<
-            openraft::raft::ClientWriteResponse<TypeConfig>,
-            RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
-        >,
-    ) -> Result<LogIndex, MembershipError> {
-        match result {
-            Ok(response) => Ok(LogIndex(response.log_id.index)),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                Err(MembershipError::NotLeader {
-                    leader: leader_of(to),
-                })
-            }
-            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                Err(MembershipError::Unknown {
-                    reason: "leadership was lost".to_owned(),
-                })
-            }
-            Err(RaftError::APIError(err)) => Err(MembershipError::Refused {
-                reason: err.to_string(),
-            }),
-            Err(RaftError::Fatal(_)) => Err(MembershipError::Unknown {
-                reason: self.stop_reason(),
-            }),
-        }
-    }
-
-    /// Hands leadership to `to`, or to the voter that is furthest. Returns when the other leads.
-    ///
-    /// # Errors
-    /// [`TransferError`]; after `Timeout` this node may lead on.
-    pub async fn transfer_leader(
-        &self,
-        to: Option<RaftNodeId>,
-    ) -> Result<RaftNodeId, TransferError> {
-        let mut metrics = self.0.core.metrics();
-        let target = {
-            let seen = metrics.borrow_and_update();
-            if !seen.state.is_leader() {
-                return Err(TransferError::NotLeader);
-            }
-            let matched = |id: &RaftNodeId| {
-                seen.replication
-                    .as_ref()
-                    .and_then(|by| by.get(id).copied().flatten())
-            };
-            let others = seen
-                .membership_config
-                .membership()
-                .voter_ids()
-                .filter(|id| *id != self.id());
-            match to {
-                None => others.max_by_key(matched),
-                Some(to) => { others }.find(|id| *id == to),
-            }
-            .ok_or(TransferError::NoTarget)?
-        };
-        let stopped = |this: &Self| TransferError::Stopped {
-            reason: this.stop_reason(),
-        };
-        self.0
-            .core
-            .trigger()
-            .transfer_leader(target)
-            .await
-            .map_err(|_| stopped(self))?;
-        let taken = async {
-            loop {
-                if metrics.borrow_and_update().current_leader == Some(target) {
-                    return Ok(target);
-                }
-                metrics.changed().await.map_err(|_| stopped(self))?;
-            }
-        };
-        self.0
-            .env
-            .timeout(self.0.lease * 2, taken)
-            .await
-            .unwrap_or(Err(TransferError::Timeout))
-    }
-
     // --- snapshots --------------------------------------------------------------------------
 
     /// Writes a snapshot of the present state and lets the log be cut behind it. Returns the index
@@ -706,93 +589,6 @@ impl Raft {
         }
     }
 
-    // --- peers ------------------------------------------------------------------------------
-
-    /// Answers a message that a [`Transport`] of a peer sent. Malformed ones get an answer too.
-    pub async fn handle(&self, request: Bytes) -> Bytes {
-        let core = &self.0.core;
-        let answer = match Request::decode(request) {
-            Err(err) => Answer::Failed(err.to_string()),
-            Ok(Request::Append(request)) => {
-                self.0
-                    .heard_ns
-                    .store(self.0.env.mono().0.max(1), Ordering::Relaxed);
-                core.append_entries(request)
-                    .await
-                    .map_or_else(failed, Answer::Append)
-            }
-            Ok(Request::Vote(request)) => {
-                core.vote(request).await.map_or_else(failed, Answer::Vote)
-            }
-            Ok(Request::PreVote(request)) => core
-                .pre_vote(request)
-                .await
-                .map_or_else(failed, Answer::Vote),
-            Ok(Request::Transfer(request)) => core
-                .handle_transfer_leader(request)
-                .await
-                .map_or_else(failed, Answer::Transfer),
-        };
-        answer.encode()
-    }
-
-    /// Receives a snapshot that a peer's [`Transport::send_snapshot`] sent: its header and the
-    /// bytes of its body.
-    pub async fn handle_snapshot(
-        &self,
-        header: Bytes,
-        body: &mut (dyn AsyncRead + Send + Unpin),
-    ) -> Bytes {
-        match self.receive_snapshot(header, body).await {
-            Ok(answer) => answer.encode(),
-            Err(err) => Answer::Failed(err.to_string()).encode(),
-        }
-    }
-
-    async fn receive_snapshot(
-        &self,
-        header: Bytes,
-        body: &mut (dyn AsyncRead + Send + Unpin),
-    ) -> std::io::Result<Answer> {
-        let header = SnapshotHeader::decode(header)?;
-        let Some(vote) = header.vote else {
-            return Err(std::io::Error::other("a snapshot without a vote"));
-        };
-        self.0
-            .heard_ns
-            .store(self.0.env.mono().0.max(1), Ordering::Relaxed);
-        let mut sink = self.0.snapshots.sink(&header.meta)?;
-        let mut chunk = vec![0; 64 * 1024];
-        let mut left = header.state_len;
-        while left > 0 {
-            let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = body.read(&mut chunk[..want]).await;
-            let step = read.and_then(|count| match count {
-                0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-                count => {
-                    std::io::Write::write_all(&mut sink, &chunk[..count]).map(|()| count as u64)
-                }
-            });
-            match step {
-                Ok(count) => left -= count,
-                Err(err) => {
-                    sink.abandon();
-                    return Err(err);
-                }
-            }
-        }
-        let meta = header.meta.clone();
-        let finish = move || sink.finish_received(&header);
-        let finished = self.0.env.spawn_blocking("snapshot", finish).await;
-        let data = finished.map_err(std::io::Error::other)??;
-        let snapshot = Snapshot {
-            meta,
-            snapshot: data,
-        };
-        let installed = self.0.core.install_full_snapshot(vote, snapshot).await;
-        Ok(installed.map_or_else(failed, Answer::Snapshot))
-    }
-
     // --- the end ----------------------------------------------------------------------------
 
     /// Resolves when the core has stopped, with the reason. After a storage failure the process
@@ -802,7 +598,7 @@ impl Raft {
         self.stop_reason()
     }
 
-    fn stop_reason(&self) -> String {
+    pub(crate) fn stop_reason(&self) -> String {
         if let Some(why) = self.0.log.failure() {
             return why;
         }
@@ -845,6 +641,8 @@ fn library_config(config: &RaftConfig) -> Result<Arc<Config>, OpenError> {
             .threshold
             .saturating_add(config.snapshot.trailing_logs),
         purge_batch_size: 256,
+        // The log reader ends a message at 1 MiB.
+        max_payload_entries: 4096,
         enable_pre_vote: Some(true),
         // A restarted leader stands for election, so that every term has one leader that proved
         // its log.
@@ -862,7 +660,7 @@ fn is_only_voter(membership: &Membership, id: RaftNodeId) -> bool {
     voters.next() == Some(id) && voters.next().is_none()
 }
 
-fn leader_of(to: ForwardToLeader<TypeConfig>) -> Option<LeaderInfo> {
+pub(crate) fn leader_of(to: ForwardToLeader<TypeConfig>) -> Option<LeaderInfo> {
     let addr = to.leader_node.map(|member| member.addr).unwrap_or_default();
     to.leader_id.map(|id| LeaderInfo { id, addr })
 }
@@ -871,8 +669,4 @@ fn unknown(reason: impl Into<String>) -> ProposeError {
     ProposeError::Unknown {
         reason: reason.into(),
     }
-}
-
-fn failed(err: impl std::fmt::Display) -> Answer {
-    Answer::Failed(err.to_string())
 }

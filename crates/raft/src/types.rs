@@ -4,10 +4,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::impls::{
-    BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime, leader_id_std,
+    BoxedErrorSource, InlineBatch, OneshotResponder, leader_id_std,
 };
 use openraft::vote::RaftLeaderId;
 use tribune_types::command::Outcome;
+
+use crate::runtime::Runtime;
 
 /// Identity of a server in the peer set: the UUID of its node.
 pub type RaftNodeId = tribune_types::id::NodeId;
@@ -52,7 +54,7 @@ impl openraft::RaftTypeConfig for TypeConfig {
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Payload, RaftNodeId, Member>;
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = OneshotResponder<Self, T>
     where

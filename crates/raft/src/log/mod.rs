@@ -170,6 +170,11 @@ impl LogStore {
         self.0.state.lock().index.last()
     }
 
+    /// A reader of its own.
+    pub(crate) fn reader(&self) -> LogReader {
+        LogReader::new(self.0.clone())
+    }
+
     /// Waits until the writer has ended; another log may then use the files.
     pub(crate) async fn ended(&self) {
         if self.0.files.is_some() {

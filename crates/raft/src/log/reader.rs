@@ -18,7 +18,7 @@ use crate::wal::{Item, Position, Wal, decode_entry};
 
 /// Neighbouring records are read together up to this size.
 const READ_SIZE_MAX: usize = 1024 * 1024;
-/// A reply to a lagging follower carries about this much.
+/// A message to a follower carries about this much: one entry more than this at most.
 const REPLY_SIZE_MAX: usize = 1024 * 1024;
 /// Entries per step of a stream.
 const STREAM_STEP: u64 = 256;
@@ -41,7 +41,7 @@ impl LogReader {
 
     /// Entries of `start..end` that exist, from `start` on without a gap, until about `size_max`
     /// bytes (at least one).
-    fn read(&mut self, start: u64, end: u64, size_max: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn read(&mut self, start: u64, end: u64, size_max: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut on_disk: Vec<(u64, Position)> = Vec::new();
         let mut size = 0;

@@ -9,9 +9,15 @@ use super::index::Cached;
 use super::{Done, LogReader, LogStore, Op};
 use crate::codec;
 use crate::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
-use crate::wal::Item;
+use crate::wal::{Item, Spot};
 
 impl LogStore {
+    /// Forgets everything up to `spot`; returns when that is durable.
+    pub(crate) async fn forget(&self, spot: Spot) -> io::Result<()> {
+        self.0.state.lock().index.purge(spot);
+        self.persist(vec![Item::Purge(spot)]).await
+    }
+
     /// Queues `items` and waits until they are durable.
     async fn persist(&self, items: Vec<Item>) -> io::Result<()> {
         let (tx, rx) = oneshot::channel();
