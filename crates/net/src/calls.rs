@@ -70,7 +70,11 @@ pub(crate) async fn serve(
         };
         let (header, rest) = inbox.bytes().split_at(header_len);
         let header = RequestHeader::decode(header)?;
-        let call = handler.call(peer, &header.method, &rest[..body_len]);
+        let body = &rest[..body_len];
+        let call = match header.passed_on {
+            false => handler.call(peer, &header.method, body),
+            true => handler.passed_on(peer, &header.method, body),
+        };
         let result = tokio::select! {
             biased;
             result = call => result,

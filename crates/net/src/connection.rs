@@ -1,23 +1,37 @@
-//! One connection: the first byte, then calls directly or on streams.
+//! One connection: the first byte, then calls directly or on streams, a snapshot, or the peer protocol.
+//!
+//! An address with as many connections as it may have gets a few more on probation: they have a second to prove that they
+//! come from a server, or are closed. So other users of an address cannot lock its servers out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tracing::debug;
+use tracing::{debug, warn};
 use tribune_rt::net::TcpStream;
 use tribune_rt::{Env, TaskGroup};
 
 use crate::budget::Budget;
-use crate::calls::{self, CallsError};
+use crate::calls::{self, CallsError, Duplex};
+use crate::limits::{Hush, PerAddress, Permit};
+use crate::peers::hello::FIRST_BYTE as PEERS;
+use crate::peers::serve::{PeerPort, ServeError};
 use crate::snapshot::{self, SnapshotError};
 use crate::yamux::{self, Role, SessionError};
 use crate::{Handler, NetOptions};
 
 /// The first byte of plain MessagePack RPC.
 const PLAIN_RPC: u8 = 0x00;
+/// The first byte of the Raft of servers written in Go.
+const GO_RAFT: u8 = 0x01;
 /// The first byte of yamux with MessagePack RPC on every stream.
 pub(crate) const MULTIPLEXED_RPC: u8 = 0x04;
+
+/// Connections per address on probation.
+const PROBATION_MAX: usize = 16;
+/// Time for the hello of a peer on probation.
+const PROBATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a connection ended other than by its peer.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +40,8 @@ enum ConnectionError {
     Silent,
     #[error("protocol byte {0:#04x} is not served")]
     Protocol(u8),
+    #[error("too many connections from this address")]
+    TooMany,
     #[error(transparent)]
     Calls(#[from] CallsError),
     #[error(transparent)]
@@ -33,92 +49,186 @@ enum ConnectionError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
+    Peer(#[from] ServeError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-pub(crate) async fn serve(
+/// What the connections of a server port share.
+pub(crate) struct Port {
     env: Env,
     group: TaskGroup,
-    options: Arc<NetOptions>,
+    options: NetOptions,
     handler: Arc<dyn Handler>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
-    if let Err(err) = run(&env, group, options, handler, stream, peer).await {
-        debug!(%peer, %err, "server connection closed");
-    }
+    conns: PerAddress,
+    probation: PerAddress,
+    peers: Option<PeerPort>,
+    go_raft: Hush,
 }
 
-async fn run(
-    env: &Env,
-    group: TaskGroup,
-    options: Arc<NetOptions>,
-    handler: Arc<dyn Handler>,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-) -> Result<(), ConnectionError> {
-    stream.set_nodelay(true)?;
-    let mut first = [0u8; 1];
-    let read = env
-        .timeout(options.handshake_timeout, stream.read_exact(&mut first))
-        .await;
-    match read {
-        Err(_) => return Err(ConnectionError::Silent),
-        Ok(Err(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
-        Ok(Err(err)) => return Err(err.into()),
-        Ok(Ok(_)) => {}
-    }
-    let budget = Arc::new(Budget::new(options.buffered_max));
-    match first[0] {
-        PLAIN_RPC => {
-            calls::serve(env, &options, &*handler, &mut stream, peer, budget).await?;
-            Ok(stream.shutdown().await?)
+/// A connection's place under the limits of its address.
+pub(crate) struct Place {
+    permit: Permit,
+    on_probation: bool,
+}
+
+impl Port {
+    pub(crate) fn new(
+        env: &Env,
+        group: &TaskGroup,
+        options: NetOptions,
+        handler: Arc<dyn Handler>,
+    ) -> Port {
+        Port {
+            env: env.clone(),
+            group: group.clone(),
+            conns: PerAddress::new(options.conns_per_addr_max),
+            probation: PerAddress::new(PROBATION_MAX),
+            peers: options.peers.clone().map(PeerPort::new),
+            options,
+            handler,
+            go_raft: Hush::default(),
         }
-        MULTIPLEXED_RPC => {
-            stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
-            let (_session, driver) = yamux::session(
-                env,
-                stream,
-                Role::Acceptor,
-                Arc::clone(&budget),
-                options.streams_max,
-            );
-            let serve_stream = |stream: yamux::Stream| {
-                group.spawn(
-                    "rpc-stream",
-                    serve_stream(
-                        env.clone(),
-                        Arc::clone(&options),
-                        Arc::clone(&handler),
-                        stream,
-                        peer,
-                        Arc::clone(&budget),
-                    ),
+    }
+
+    /// A place for a connection from `peer`, or `None` if it has too many.
+    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        if let Some(permit) = self.conns.admit(peer.ip()) {
+            return Some(Place {
+                permit,
+                on_probation: false,
+            });
+        }
+        self.peers.as_ref()?;
+        Some(Place {
+            permit: self.probation.admit(peer.ip())?,
+            on_probation: true,
+        })
+    }
+
+    /// Serves a connection until it ends.
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
+        if let Err(err) = self.run(stream, peer, place).await {
+            debug!(%peer, %err, "server connection closed");
+        }
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+    ) -> Result<(), ConnectionError> {
+        stream.set_nodelay(true)?;
+        // A peer whose machine is gone without a word must not keep its place.
+        stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
+        let limit = match place.on_probation {
+            true => PROBATION_TIMEOUT.min(self.options.handshake_timeout),
+            false => self.options.handshake_timeout,
+        };
+        let mut first = [0u8; 1];
+        let read = self.env.timeout(limit, stream.read_exact(&mut first)).await;
+        match read {
+            Err(_) => return Err(ConnectionError::Silent),
+            Ok(Err(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            Ok(Err(err)) => return Err(err.into()),
+            Ok(Ok(_)) => {}
+        }
+        match (first[0], &self.peers) {
+            (PEERS, Some(peers)) => self.run_peer(peers, stream, peer, place, limit).await,
+            _ if place.on_probation => Err(ConnectionError::TooMany),
+            (first, _) => {
+                let served = self.run_protocol(first, stream, peer).await;
+                drop(place);
+                served
+            }
+        }
+    }
+
+    /// What the first byte selects, on any stream.
+    async fn run_protocol(
+        self: &Arc<Self>,
+        first: u8,
+        mut stream: impl Duplex,
+        peer: SocketAddr,
+    ) -> Result<(), ConnectionError> {
+        let (env, options) = (&self.env, &self.options);
+        let budget = Arc::new(Budget::new(options.buffered_max));
+        match first {
+            PLAIN_RPC => {
+                let handler = &*self.handler;
+                calls::serve(env, options, handler, &mut stream, peer, budget).await?;
+                Ok(stream.shutdown().await?)
+            }
+            MULTIPLEXED_RPC => {
+                let (_session, driver) = yamux::session(
+                    env,
+                    stream,
+                    Role::Acceptor,
+                    Arc::clone(&budget),
+                    options.streams_max,
                 );
-            };
-            Ok(driver.run(serve_stream).await?)
+                let serve_stream = |stream: yamux::Stream| {
+                    let port = Arc::clone(self);
+                    let served = port.serve_stream(stream, peer, Arc::clone(&budget));
+                    self.group.spawn("rpc-stream", served);
+                };
+                Ok(driver.run(serve_stream).await?)
+            }
+            snapshot::SNAPSHOT => {
+                let handler = &*self.handler;
+                Ok(snapshot::serve(env, options, handler, stream, peer, budget).await?)
+            }
+            GO_RAFT => {
+                if let Some(left_out) = self.go_raft.speak(self.env.mono()) {
+                    warn!(
+                        %peer,
+                        left_out,
+                        "refused the raft of a Consul server: servers of Consul cannot join the peer set of Tribune servers"
+                    );
+                }
+                Err(ConnectionError::Protocol(GO_RAFT))
+            }
+            other => Err(ConnectionError::Protocol(other)),
         }
-        snapshot::SNAPSHOT => {
-            stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
-            Ok(snapshot::serve(env, &options, &*handler, stream, peer, budget).await?)
-        }
-        other => Err(ConnectionError::Protocol(other)),
     }
-}
 
-/// Serves a stream. It ends with its connection, and the connection with the group.
-async fn serve_stream(
-    env: Env,
-    options: Arc<NetOptions>,
-    handler: Arc<dyn Handler>,
-    mut stream: yamux::Stream,
-    peer: SocketAddr,
-    budget: Arc<Budget>,
-) {
-    match calls::serve(&env, &options, &*handler, &mut stream, peer, budget).await {
-        // All replies are out, or nobody wants one.
-        Ok(()) => stream.set_clean(true),
-        Err(err) => debug!(%peer, %err, "stream of a server connection closed"),
+    async fn run_peer(
+        &self,
+        peers: &PeerPort,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        limit: Duration,
+    ) -> Result<(), ConnectionError> {
+        let served = async {
+            let guest = peers.admit(&self.env, &mut stream, peer, limit).await?;
+            // It counts as a peer from now on.
+            drop(place.permit);
+            metrics::counter!("rpc.peer.accept").increment(1);
+            let limit = self.options.message_timeout;
+            peers.serve(&self.env, stream, &guest, limit).await
+        };
+        let served = served.await;
+        if served.as_ref().is_err_and(ServeError::is_refusal) {
+            metrics::counter!("rpc.peer.refused").increment(1);
+        }
+        Ok(served?)
+    }
+
+    /// Serves a stream. It ends with its connection, and the connection with the group.
+    async fn serve_stream(
+        self: Arc<Self>,
+        mut stream: yamux::Stream,
+        peer: SocketAddr,
+        budget: Arc<Budget>,
+    ) {
+        let (env, options, handler) = (&self.env, &self.options, &*self.handler);
+        match calls::serve(env, options, handler, &mut stream, peer, budget).await {
+            // All replies are out, or nobody wants one.
+            Ok(()) => stream.set_clean(true),
+            Err(err) => debug!(%peer, %err, "stream of a server connection closed"),
+        }
     }
 }
 

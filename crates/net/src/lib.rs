@@ -1,11 +1,15 @@
-//! The server RPC on the network: the server port, and the pool of connections to other servers' ports.
+//! The server RPC on the network: the server port, the pool of connections to other servers' ports, and the protocol
+//! among the servers of a datacenter.
 //!
 //! Server port ([`serve`]): who may connect, what the first byte selects, and the calls on a connection. In: TCP
 //! connections. Out: calls to one [`Handler`], in the order of each stream. Plain MessagePack RPC (first byte 0x00) and
-//! yamux with MessagePack RPC on every stream (0x04) are served, and streamed snapshots (0x05); TLS and the peer protocol of other servers are refused by
-//! closing, as an unknown byte is (rpc.md section 1.1).
+//! yamux with MessagePack RPC on every stream (0x04) are served, streamed snapshots (0x05), and the peer protocol (0x54, if
+//! there is a [`PeerHandler`]). TLS and the Raft of servers written in Go (0x01, with a warning) are refused by closing, as
+//! an unknown byte is (rpc.md section 1.1).
 //!
 //! Pool ([`Pool`]): calls to addresses over one multiplexed connection each.
+//!
+//! Peers ([`Peers`]): requests to the other servers, snapshots, and watching for the end of their processes.
 //!
 //! Bounds: connections per address, time until the first byte, streams per connection, bytes and time of one message,
 //! one call at a time per stream, and bytes received but not yet used per connection.
@@ -13,8 +17,12 @@
 mod budget;
 mod calls;
 mod connection;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod message;
+mod peers;
 mod pool;
 mod snapshot;
 mod yamux;
@@ -31,12 +39,13 @@ use tracing::{debug, warn};
 use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{Env, TaskGroup};
 
-use limits::PerAddress;
+use connection::Port;
+pub use peers::{Gone, PeerError, PeerHandler, PeerId, PeerOptions, Peers};
 pub use pool::{CallError, Lost, NotSent, Pool, PoolOptions};
 pub use snapshot::{Download, SnapshotReply, snapshot};
 
 /// What the server port needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NetOptions {
     /// Where to listen.
     pub addr: SocketAddr,
@@ -52,6 +61,8 @@ pub struct NetOptions {
     pub streams_max: usize,
     /// Bytes of one connection received but not yet used; reading waits beyond it. Default 32 MiB.
     pub buffered_max: usize,
+    /// Serves the other servers. Default `None`: the peer protocol is refused.
+    pub peers: Option<Arc<dyn PeerHandler>>,
 }
 
 impl NetOptions {
@@ -65,6 +76,7 @@ impl NetOptions {
             message_timeout: Duration::from_secs(30),
             streams_max: 1 << 16,
             buffered_max: 32 << 20,
+            peers: None,
         }
     }
 }
@@ -116,6 +128,17 @@ pub trait Handler: Send + Sync + 'static {
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>>;
 
+    /// Serves a call that another server passed on because it took this one for its leader. It must not be passed on
+    /// again: two servers that take each other for the leader would never answer.
+    fn passed_on<'a>(
+        &'a self,
+        peer: SocketAddr,
+        method: &'a str,
+        body: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        self.call(peer, method, body)
+    }
+
     /// Serves a streamed snapshot. `request` is one complete MessagePack value; what follows it comes out of `archive`,
     /// which ends when the peer has sent everything. Dropped when the peer is cut before that.
     fn snapshot<'a>(
@@ -139,9 +162,8 @@ pub fn serve(
     let listener = TcpListener::bind(env, options.addr, BindOptions::default())?;
     let addr = listener.local_addr()?;
     let (env, connections) = (env.clone(), group.clone());
-    let options = Arc::new(options);
+    let port = Arc::new(Port::new(&env, group, options, handler));
     group.spawn("rpc-accept", async move {
-        let per_addr = PerAddress::new(options.conns_per_addr_max);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -150,21 +172,13 @@ pub fn serve(
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(permit) = per_addr.admit(peer.ip()) else {
+                    let Some(place) = port.admit(peer) else {
                         debug!(%peer, "too many connections from this address");
                         continue;
                     };
-                    let served = connection::serve(
-                        env.clone(),
-                        connections.clone(),
-                        Arc::clone(&options),
-                        Arc::clone(&handler),
-                        stream,
-                        peer,
-                    );
+                    let served = Arc::clone(&port).serve(stream, peer, place);
                     let stop = connections.stop().clone();
                     connections.spawn("rpc-connection", async move {
-                        let _permit = permit;
                         tokio::select! {
                             biased;
                             () = stop.cancelled() => {}

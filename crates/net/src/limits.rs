@@ -1,10 +1,12 @@
-//! Connections per peer address.
+//! Connections per peer address, and log lines about what strangers do.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tribune_types::time::Mono;
 
 /// Counts the open connections of each address.
 #[derive(Clone)]
@@ -55,6 +57,26 @@ impl Drop for Permit {
     }
 }
 
+/// Lets one line through in a while, and counts those that it kept back.
+#[derive(Debug, Default)]
+pub(crate) struct Hush(Mutex<(Option<Mono>, u64)>);
+
+/// Time between two lines.
+const HUSHED: Duration = Duration::from_secs(30);
+
+impl Hush {
+    /// The number of lines kept back since the last one, or `None` if this one is kept back too.
+    pub(crate) fn speak(&self, now: Mono) -> Option<u64> {
+        let mut state = self.0.lock();
+        if state.0.is_some_and(|last| now < last + HUSHED) {
+            state.1 += 1;
+            return None;
+        }
+        state.0 = Some(now);
+        Some(std::mem::take(&mut state.1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +92,15 @@ mod tests {
         drop(first);
         assert!(limit.admit(addr).is_some());
         assert!(limit.open.lock().len() <= 1);
+    }
+
+    #[test]
+    fn one_line_in_half_a_minute() {
+        let hush = Hush::default();
+        // (second, said)
+        let cases = [(0, Some(0)), (1, None), (29, None), (30, Some(2)), (59, None)];
+        for (second, said) in cases {
+            assert_eq!(hush.speak(Mono(second * 1_000_000_000)), said, "{second}");
+        }
     }
 }

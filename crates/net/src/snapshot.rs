@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tribune_rt::Env;
 use tribune_rt::net::TcpStream;
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     env: &Env,
     options: &NetOptions,
     handler: &dyn Handler,
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     peer: SocketAddr,
     budget: Arc<Budget>,
 ) -> Result<(), SnapshotError> {
@@ -111,7 +111,7 @@ pub(crate) async fn serve(
 /// Hands on what arrives until the peer closes its half (true), or nobody wants more.
 async fn feed(
     env: &Env,
-    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    stream: &mut (impl AsyncRead + Unpin),
     first: Bytes,
     pieces: mpsc::Sender<Bytes>,
     limit: Duration,
@@ -131,7 +131,7 @@ async fn feed(
 /// The next bytes; `None` at the end.
 async fn read(
     env: &Env,
-    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    stream: &mut (impl AsyncRead + Unpin),
     limit: Duration,
 ) -> Result<Option<Bytes>, SnapshotError> {
     let mut piece = BytesMut::with_capacity(PIECE);

@@ -13,7 +13,7 @@ use tracing::debug;
 use tribune_rt::Env;
 use tribune_rt::net::TcpStream;
 use tribune_types::time::Mono;
-use tribune_wire::rpc::{ResponseHeader, write_request_header};
+use tribune_wire::rpc::{ResponseHeader, write_passed_on_header, write_request_header};
 
 use super::PoolOptions;
 use super::error::{CallError, Lost, NotSent};
@@ -38,6 +38,14 @@ pub(super) struct Conn {
     use_: Mutex<Use>,
     /// A call has ended and none is left.
     idle: Notify,
+}
+
+/// What is called.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) method: &'a str,
+    pub(super) body: &'a [u8],
+    pub(super) passed_on: bool,
 }
 
 struct Use {
@@ -121,15 +129,17 @@ impl Conn {
     pub(super) async fn call(
         &self,
         seq: u64,
-        method: &str,
-        body: &[u8],
+        call: Call<'_>,
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let _counted = self.count();
         let mut stream = self.stream().await?;
-        let mut request = Vec::with_capacity(64 + body.len());
-        write_request_header(&mut request, seq, method);
-        request.extend_from_slice(body);
+        let mut request = Vec::with_capacity(80 + call.body.len());
+        match call.passed_on {
+            false => write_request_header(&mut request, seq, call.method),
+            true => write_passed_on_header(&mut request, seq, call.method),
+        }
+        request.extend_from_slice(call.body);
         let exchange = self.exchange(&mut stream, seq, request);
         match self.env.timeout(deadline, exchange).await {
             Ok(Ok(reply)) => {

@@ -25,6 +25,7 @@ use tribune_rt::{Env, TaskGroup};
 pub(crate) use conn::connect;
 pub use error::{CallError, Lost, NotSent};
 
+use conn::Call;
 use slot::Slot;
 
 /// How connections are made and kept.
@@ -90,6 +91,41 @@ impl Pool {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
+        self.exchange(addr, Call { method, body, passed_on: false }, deadline)
+            .await
+    }
+
+    /// As [`Pool::call`], for a call that came from elsewhere and is passed on to the leader: the server there will not
+    /// pass it on once more.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn pass_on(
+        &self,
+        addr: SocketAddr,
+        method: &str,
+        body: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        self.exchange(addr, Call { method, body, passed_on: true }, deadline)
+            .await
+    }
+
+    /// Returns once there is a connection to `addr`. Cancel safe.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn connect(&self, addr: SocketAddr) -> Result<(), CallError> {
+        let made = self.conn(addr).await;
+        made.map(drop).map_err(CallError::NotSent)
+    }
+
+    async fn exchange(
+        &self,
+        addr: SocketAddr,
+        call: Call<'_>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, CallError> {
         let seq = self.0.seq.fetch_add(1, Ordering::Relaxed);
         let mut error = NotSent::Session;
         for _ in 0..2 {
@@ -97,7 +133,7 @@ impl Pool {
                 Ok(conn) => conn,
                 Err(err) => return Err(CallError::NotSent(err)),
             };
-            match conn.call(seq, method, body, deadline).await {
+            match conn.call(seq, call, deadline).await {
                 Err(CallError::NotSent(err)) => {
                     self.forget(addr, &conn);
                     error = err;

@@ -23,6 +23,7 @@ use crate::{CallFailure, CallResult, Handler, NetOptions, SnapshotReply, serve, 
 struct Methods {
     peers: Mutex<Vec<SocketAddr>>,
     running: AtomicUsize,
+    passed_on: AtomicUsize,
     release: Notify,
 }
 
@@ -70,6 +71,16 @@ impl Handler for Methods {
         method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        Box::pin(self.serve(peer, method, body))
+    }
+
+    fn passed_on<'a>(
+        &'a self,
+        peer: SocketAddr,
+        method: &'a str,
+        body: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        self.passed_on.fetch_add(1, Ordering::SeqCst);
         Box::pin(self.serve(peer, method, body))
     }
 
@@ -189,6 +200,19 @@ async fn an_error_reply_is_told_from_a_lost_call() {
     );
     assert_eq!(w.call("Test.Echo", &[0x01]).await, Ok(vec![0x01]));
     assert_eq!(w.methods.peers.lock().len(), 1, "the connection stays");
+}
+
+#[tokio::test]
+async fn a_call_that_is_passed_on_is_told_from_one_that_is_made() {
+    let w = world(PoolOptions::default(), |_| {});
+    let body = value(100);
+    w.pool.connect(w.addr).await.unwrap();
+    assert_eq!(w.call("Test.Echo", &body).await, Ok(body.clone()));
+    assert_eq!(w.methods.passed_on.load(Ordering::SeqCst), 0);
+    let passed_on = w.pool.pass_on(w.addr, "Test.Echo", &body, LONG).await;
+    assert_eq!(passed_on, Ok(body));
+    assert_eq!(w.methods.passed_on.load(Ordering::SeqCst), 1);
+    assert_eq!(w.methods.peers.lock().len(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,332 @@
+//! The dialing side of a connection for calls.
+//!
+//! Callers put their frames into a shared outbox and wake the driver, which takes all that is there at once; one write
+//! carries the requests of all callers that ran before it. Responses go straight to their callers.
+//!
+//! A caller that is dropped leaves its entry behind until the response comes, so that places in flight are counted as the
+//! peer counts them, and a response to nothing is told from a late one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tribune_rt::Env;
+
+use super::PeerError;
+use super::frame::{Decoder, Frame, FrameError, HEADER_SIZE, Kind, MESSAGE_MAX};
+use super::outbox::Outbox;
+use super::pulse::{self, Pulse};
+
+/// Calls in flight; callers wait beyond it.
+pub(super) const IN_FLIGHT_MAX: usize = 256;
+/// Bytes of requests in flight, in KiB; callers wait beyond it. One message of the largest size fits with room to spare.
+const IN_FLIGHT_KIB_MAX: usize = 2 * (MESSAGE_MAX >> 10);
+/// Reads in a row before other tasks get a turn.
+const READS_MAX: usize = 32;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("closed by the peer")]
+    Closed,
+    #[error("peer does not answer")]
+    Silent,
+    #[error("peer takes or sends only a part")]
+    Stuck,
+    #[error("not used for a while")]
+    Idle,
+    #[error("peer broke the protocol: {0}")]
+    Violation(&'static str),
+    #[error("peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The connection has ended; the request is not on it.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+/// What a caller waits for.
+pub(super) type Pending = oneshot::Receiver<Result<Bytes, PeerError>>;
+
+/// The handle of callers.
+pub(super) struct Conn {
+    addr: SocketAddr,
+    places: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    out: Outbox,
+    calls: BTreeMap<u64, Call>,
+    /// Of the last request.
+    sequence: u64,
+    driver: Option<Waker>,
+    ended: bool,
+}
+
+/// A request that has no response yet.
+struct Call {
+    answer: oneshot::Sender<Result<Bytes, PeerError>>,
+    _place: OwnedSemaphorePermit,
+    _kib: OwnedSemaphorePermit,
+}
+
+/// Makes the two halves: the handle, and the driver that must run for anything to happen.
+pub(super) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
+    env: &Env,
+    addr: SocketAddr,
+    io: S,
+) -> (Arc<Conn>, Driver<S>) {
+    let conn = Arc::new(Conn {
+        addr,
+        places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+        kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX)),
+        state: Mutex::default(),
+    });
+    let driver = Driver {
+        env: env.clone(),
+        io,
+        conn: Arc::clone(&conn),
+        decoder: Decoder::default(),
+        out: Outbox::default(),
+        received: 0,
+        frames: 0,
+        ping: None,
+        pings: 0,
+        silence: Pulse::default(),
+        stuck_in: Pulse::default(),
+        stuck_out: Pulse::default(),
+        idle: Pulse::default(),
+    };
+    (conn, driver)
+}
+
+impl Conn {
+    /// True while requests can be made.
+    pub(super) fn is_open(&self) -> bool {
+        !self.state.lock().ended
+    }
+
+    /// Queues a request; waits while too many are in flight. Cancel safe.
+    pub(super) async fn submit(&self, request: Bytes) -> Result<Pending, Ended> {
+        let kib = u32::try_from(request.len().div_ceil(1 << 10)).map_err(|_| Ended)?;
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let kib = Arc::clone(&self.kib).acquire_many_owned(kib).await;
+        let (Ok(place), Ok(kib)) = (place, kib) else {
+            return Err(Ended);
+        };
+        let (answer, pending) = oneshot::channel();
+        let driver = {
+            let mut state = self.state.lock();
+            if state.ended {
+                return Err(Ended);
+            }
+            state.sequence += 1;
+            let sequence = state.sequence;
+            let call = Call {
+                answer,
+                _place: place,
+                _kib: kib,
+            };
+            state.calls.insert(sequence, call);
+            state.out.push(Kind::Request, sequence, request);
+            state.driver.take()
+        };
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Ok(pending)
+    }
+
+    /// Exchanges an empty outbox for what is queued; false if nothing is: then `waker` is woken when that changes.
+    fn take_out(&self, out: &mut Outbox, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if state.out.is_empty() {
+            match &state.driver {
+                Some(driver) if driver.will_wake(waker) => {}
+                _ => state.driver = Some(waker.clone()),
+            }
+            return false;
+        }
+        out.exchange(&mut state.out);
+        true
+    }
+
+    fn is_pending(&self, sequence: u64) -> bool {
+        self.state.lock().calls.contains_key(&sequence)
+    }
+
+    fn answer(&self, sequence: u64, bytes: Bytes) -> bool {
+        let call = self.state.lock().calls.remove(&sequence);
+        let known = call.is_some();
+        if let Some(call) = call {
+            // Its caller may have been dropped.
+            let _ = call.answer.send(Ok(bytes));
+        }
+        known
+    }
+
+    /// Calls without a response, and requests ever made.
+    fn usage(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.calls.len(), state.sequence)
+    }
+
+    fn end(&self, why: &dyn std::fmt::Display) {
+        let calls = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.out = Outbox::default();
+            state.driver = None;
+            std::mem::take(&mut state.calls)
+        };
+        self.places.close();
+        self.kib.close();
+        for call in calls.into_values() {
+            let text = format!("connection to {} ended: {why}", self.addr);
+            let _ = call.answer.send(Err(PeerError::Failed(text)));
+        }
+    }
+}
+
+/// The half that works. Dropping it ends the connection and all its calls.
+pub(super) struct Driver<S> {
+    env: Env,
+    io: S,
+    conn: Arc<Conn>,
+    decoder: Decoder,
+    out: Outbox,
+    received: u64,
+    frames: u64,
+    /// Sequence of the ping that is not answered.
+    ping: Option<u64>,
+    pings: u64,
+    silence: Pulse,
+    stuck_in: Pulse,
+    stuck_out: Pulse,
+    idle: Pulse,
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.conn.end(&"let go");
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Runs until the connection ends; `idle` is how long it may be without calls.
+    pub(super) async fn run(mut self, idle: Option<Duration>) -> End {
+        let idle = idle.map_or(u32::MAX, pulse::rounds);
+        let env = self.env.clone();
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = std::future::poll_fn(|cx| self.poll_io(cx)) => break end,
+                () = env.sleep(pulse::ROUND) => {
+                    if let Err(end) = self.on_round(idle) {
+                        break end;
+                    }
+                }
+            }
+        };
+        self.conn.end(&end);
+        end
+    }
+
+    fn on_round(&mut self, idle: u32) -> Result<(), End> {
+        let (calls, requests) = self.conn.usage();
+        if self.stuck_out.round(!self.out.is_empty(), self.out.sent()) >= pulse::STUCK_AFTER
+            || self.stuck_in.round(self.decoder.is_amid(), self.frames) >= pulse::STUCK_AFTER
+        {
+            return Err(End::Stuck);
+        }
+        if self.idle.round(calls == 0, requests) >= idle {
+            return Err(End::Idle);
+        }
+        let silent = self.silence.round(true, self.received);
+        if silent >= pulse::DEAD_AFTER {
+            return Err(End::Silent);
+        }
+        if silent >= pulse::PING_AFTER && self.ping.is_none() {
+            self.pings += 1;
+            self.ping = Some(self.pings);
+            self.out.push(Kind::Ping, self.pings, Bytes::new());
+        }
+        Ok(())
+    }
+
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        match self.poll_send(cx).and_then(|()| self.receive(cx)) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// Sends what there is. Afterwards either the stream or a caller wakes the task.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            match self.out.poll_send(&mut self.io, cx) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => return Ok(()),
+            }
+            if !self.conn.take_out(&mut self.out, cx.waker()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what has arrived. Afterwards the stream wakes the task, or it is woken already.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        for _ in 0..READS_MAX {
+            while let Some(frame) = self.decoder.next()? {
+                self.on_frame(frame)?;
+            }
+            if let Some(header) = self.decoder.arriving()?
+                && header.kind == Kind::Response
+                && !self.conn.is_pending(header.sequence)
+            {
+                return Err(End::Violation("a response to nothing"));
+            }
+            match self.decoder.poll_fill(&mut self.io, cx) {
+                Poll::Ready(Ok(0)) => return Err(End::Closed),
+                Poll::Ready(Ok(len)) => self.received = self.received.wrapping_add(len as u64),
+                Poll::Ready(Err(err)) => return Err(err.into()),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Frame) -> Result<(), End> {
+        self.frames = self.frames.wrapping_add(1);
+        match frame.kind {
+            Kind::Response if self.conn.answer(frame.sequence, frame.bytes) => Ok(()),
+            Kind::Response => Err(End::Violation("a response to nothing")),
+            Kind::Pong if self.ping == Some(frame.sequence) => {
+                self.ping = None;
+                Ok(())
+            }
+            Kind::Pong => Err(End::Violation("an answer to no ping")),
+            // The peer lives but does not read for now.
+            Kind::Ping => Ok(()),
+            Kind::Request | Kind::Piece | Kind::End => {
+                Err(End::Violation("a frame that only dialers send"))
+            }
+        }
+    }
+}
+
+// A request and its header are counted as its KiB, rounded up; headers of empty ones do not add up to anything.
+const _: () = assert!(IN_FLIGHT_MAX * HEADER_SIZE < 1 << 20);

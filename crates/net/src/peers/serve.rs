@@ -1,0 +1,433 @@
+//! The accepting side of the peer protocol: the hello, then calls; snapshots are in [`receive`](super::receive).
+//!
+//! One task per connection does everything: it reads requests, polls the handler's futures for them, and writes what they
+//! yield. A request that is answered without waiting costs no switch of tasks, and answers that are ready together go out
+//! in one write.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tribune_rt::Env;
+
+use super::conn::IN_FLIGHT_MAX;
+use super::frame::{Decoder, Frame, FrameError, Header, Kind, MESSAGE_MAX};
+use super::hello::{Answer, FIRST_BYTE, HELLO_SIZE, Hello, HelloError, Purpose, VERSION, Verdict};
+use super::outbox::Outbox;
+use super::pulse::{self, Pulse};
+use super::share::{LARGE, Shares, drawn_kib};
+use super::{PeerHandler, PeerId, receive};
+use crate::limits::{PerAddress, Permit};
+
+/// Connections of peers per address.
+pub(crate) const CONNS_PER_ADDR_MAX: usize = 128;
+/// Bytes of requests being served, per connection; reading waits beyond it.
+const HELD_MAX: usize = 32 << 20;
+/// Bytes of answers not yet sent, per connection; answers wait beyond it.
+const OUT_MAX: usize = 1 << 20;
+/// Reads in a row before other tasks get a turn.
+const READS_MAX: usize = 32;
+
+/// Why a connection ended other than by its peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// No hello in time.
+    #[error("no hello in time")]
+    NoHello,
+    /// Not a hello.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// Another server is meant.
+    #[error("hello to server {0}, which is not this one")]
+    OtherServer(PeerId),
+    /// Too many connections of the address.
+    #[error("too many connections of peers from this address")]
+    Busy,
+    /// A rule was broken.
+    #[error("peer broke the protocol: {0}")]
+    Violation(&'static str),
+    /// A rule was broken.
+    #[error("peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    /// Nothing was heard for too long.
+    #[error("peer is silent")]
+    Silent,
+    /// A message began and did not end, or an answer was not taken.
+    #[error("peer takes or sends only a part")]
+    Stuck,
+    /// The handler's answer is too large to be sent.
+    #[error("answer of {0} bytes is too large")]
+    Answer(usize),
+    /// The stream failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ServeError {
+    /// True if the peer did something that no server does, or was turned away.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            ServeError::Silent | ServeError::Answer(_) | ServeError::Io(_)
+        )
+    }
+}
+
+/// What all peer connections of a port share.
+pub(crate) struct PeerPort {
+    handler: Arc<dyn PeerHandler>,
+    conns: PerAddress,
+    shares: Shares,
+}
+
+/// A connection that was let in.
+pub(crate) struct Guest {
+    from: PeerId,
+    addr: SocketAddr,
+    purpose: Purpose,
+    share: Arc<Semaphore>,
+    _permit: Permit,
+}
+
+impl PeerPort {
+    /// A port whose requests go to `handler`.
+    pub(crate) fn new(handler: Arc<dyn PeerHandler>) -> PeerPort {
+        PeerPort {
+            handler,
+            conns: PerAddress::new(CONNS_PER_ADDR_MAX),
+            shares: Shares::default(),
+        }
+    }
+
+    /// Hears the hello, whose first byte has been read, and answers it.
+    ///
+    /// # Errors
+    /// The peer is not let in, and knows why if its hello was one.
+    pub(crate) async fn admit(
+        &self,
+        env: &Env,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        addr: SocketAddr,
+        limit: Duration,
+    ) -> Result<Guest, ServeError> {
+        env.timeout(limit, async {
+            let mut bytes = [0; HELLO_SIZE];
+            bytes[0] = FIRST_BYTE;
+            stream.read_exact(&mut bytes[1..]).await?;
+            let own = self.handler.own_id();
+            let judged = self.judge(&bytes, own, addr);
+            let verdict = match &judged {
+                Ok(_) => Verdict::Welcome,
+                Err(ServeError::Hello(HelloError::Version(_))) => Verdict::Version,
+                Err(ServeError::Hello(HelloError::Purpose(_))) => Verdict::Purpose,
+                Err(ServeError::OtherServer(_)) => Verdict::OtherServer,
+                Err(ServeError::Busy) => Verdict::Busy,
+                Err(_) => return judged,
+            };
+            let answer = Answer {
+                version: VERSION,
+                verdict,
+                from: own,
+            };
+            stream.write_all(&answer.encode()).await?;
+            stream.flush().await?;
+            judged
+        })
+        .await
+        .map_err(|_| ServeError::NoHello)?
+    }
+
+    fn judge(
+        &self,
+        bytes: &[u8; HELLO_SIZE],
+        own: PeerId,
+        addr: SocketAddr,
+    ) -> Result<Guest, ServeError> {
+        let hello = Hello::decode(bytes)?;
+        if hello.target != own {
+            return Err(ServeError::OtherServer(hello.target));
+        }
+        let permit = self.conns.admit(addr.ip()).ok_or(ServeError::Busy)?;
+        Ok(Guest {
+            from: hello.from,
+            addr,
+            purpose: hello.purpose,
+            share: self.shares.of(addr.ip()),
+            _permit: permit,
+        })
+    }
+
+    /// Serves a connection until it ends. `limit` is the time for all of a message, and for the peer to take something.
+    ///
+    /// # Errors
+    /// It did not end by a close of the peer.
+    pub(crate) async fn serve(
+        &self,
+        env: &Env,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+        guest: &Guest,
+        limit: Duration,
+    ) -> Result<(), ServeError> {
+        let handler = &*self.handler;
+        match guest.purpose {
+            Purpose::Calls => Calls::new(handler, stream, guest).run(env, limit).await,
+            Purpose::Snapshot => {
+                receive::receive(env, handler, guest.from, stream, limit).await
+            }
+        }
+    }
+}
+
+/// A request that is being served.
+struct Call<'a> {
+    sequence: u64,
+    size: usize,
+    answer: Pin<Box<dyn Future<Output = Bytes> + Send + 'a>>,
+    _drawn: Option<OwnedSemaphorePermit>,
+}
+
+impl Future for Call<'_> {
+    /// Sequence, size of the request, answer.
+    type Output = (u64, usize, Bytes);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (sequence, size) = (self.sequence, self.size);
+        self.answer
+            .as_mut()
+            .poll(cx)
+            .map(|answer| (sequence, size, answer))
+    }
+}
+
+/// Memory for a large message: waited for, then held.
+#[derive(Default)]
+enum Draw {
+    #[default]
+    None,
+    Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
+    Drawn(OwnedSemaphorePermit),
+}
+
+/// A connection with calls.
+struct Calls<'a, S> {
+    handler: &'a dyn PeerHandler,
+    guest: &'a Guest,
+    io: S,
+    decoder: Decoder,
+    out: Outbox,
+    running: FuturesUnordered<Call<'a>>,
+    /// Bytes of the requests that are running.
+    held: usize,
+    draw: Draw,
+    /// Of the last request.
+    sequence: u64,
+    received: u64,
+    frames: u64,
+    /// Not reading, for want of room.
+    paused: bool,
+    silence: Pulse,
+    stuck_in: Pulse,
+    stuck_out: Pulse,
+}
+
+/// What came of reading.
+#[derive(PartialEq, Eq)]
+enum Read {
+    /// The stream wakes the task, or it is woken already.
+    Waiting,
+    /// There is no room for more.
+    Paused,
+    /// The peer has closed.
+    Closed,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
+    fn new(handler: &'a dyn PeerHandler, io: S, guest: &'a Guest) -> Calls<'a, S> {
+        Calls {
+            handler,
+            guest,
+            io,
+            decoder: Decoder::default(),
+            out: Outbox::default(),
+            running: FuturesUnordered::new(),
+            held: 0,
+            draw: Draw::None,
+            sequence: 0,
+            received: 0,
+            frames: 0,
+            paused: false,
+            silence: Pulse::default(),
+            stuck_in: Pulse::default(),
+            stuck_out: Pulse::default(),
+        }
+    }
+
+    async fn run(mut self, env: &Env, limit: Duration) -> Result<(), ServeError> {
+        let limit = pulse::rounds(limit);
+        loop {
+            tokio::select! {
+                biased;
+                ended = std::future::poll_fn(|cx| self.poll_io(cx)) => return ended,
+                () = env.sleep(pulse::ROUND) => self.on_round(limit)?,
+            }
+        }
+    }
+
+    fn on_round(&mut self, limit: u32) -> Result<(), ServeError> {
+        if self.stuck_out.round(!self.out.is_empty(), self.out.sent()) >= limit {
+            return Err(ServeError::Stuck);
+        }
+        // What we do not read cannot be complete, and is not silence.
+        let amid = self.decoder.is_amid() && !self.paused;
+        if self.stuck_in.round(amid, self.frames) >= limit {
+            return Err(ServeError::Stuck);
+        }
+        if self.silence.round(!self.paused, self.received) >= pulse::FORGOTTEN_AFTER {
+            return Err(ServeError::Silent);
+        }
+        if self.paused && self.out.is_empty() {
+            // Pings of the peer wait to be read, too; it must not take us for dead.
+            self.out.push(Kind::Ping, 0, Bytes::new());
+        }
+        Ok(())
+    }
+
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        loop {
+            let read = self.read(cx)?;
+            if read == Read::Closed {
+                return Poll::Ready(Ok(()));
+            }
+            self.paused = read == Read::Paused;
+            let full = self.poll_running(cx)?;
+            if let Poll::Ready(sent) = self.out.poll_send(&mut self.io, cx) {
+                sent?;
+                if full {
+                    // More answers may be ready, and nobody else would look.
+                    continue;
+                }
+            }
+            if self.paused && self.has_room() && !matches!(self.draw, Draw::Waiting(_)) {
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.running.len() < IN_FLIGHT_MAX && self.held < HELD_MAX && self.out.size() < OUT_MAX
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Read, ServeError> {
+        for _ in 0..READS_MAX {
+            loop {
+                if !self.has_room() {
+                    return Ok(Read::Paused);
+                }
+                if let Some(header) = self.decoder.arriving()? {
+                    self.check(header)?;
+                    if self.poll_draw(header, cx).is_pending() {
+                        return Ok(Read::Paused);
+                    }
+                }
+                match self.decoder.next()? {
+                    Some(frame) => self.on_frame(frame),
+                    None => break,
+                }
+            }
+            match self.decoder.poll_fill(&mut self.io, cx) {
+                Poll::Ready(Ok(0)) => return Ok(Read::Closed),
+                Poll::Ready(Ok(len)) => self.received = self.received.wrapping_add(len as u64),
+                Poll::Ready(Err(err)) => return Err(err.into()),
+                Poll::Pending => return Ok(Read::Waiting),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(Read::Waiting)
+    }
+
+    /// Whether the next frame may come, before its bytes are waited for.
+    fn check(&self, header: Header) -> Result<(), ServeError> {
+        match header.kind {
+            Kind::Request if header.sequence == self.sequence.wrapping_add(1) => Ok(()),
+            Kind::Request => Err(ServeError::Violation("sequence does not follow")),
+            Kind::Ping => Ok(()),
+            Kind::Response | Kind::Pong => Err(ServeError::Violation("an answer to nothing")),
+            Kind::Piece | Kind::End => Err(ServeError::Violation("a snapshot among calls")),
+        }
+    }
+
+    /// Draws memory for the next frame, if it is large.
+    fn poll_draw(&mut self, header: Header, cx: &mut Context<'_>) -> Poll<()> {
+        if header.length as usize <= LARGE {
+            return Poll::Ready(());
+        }
+        loop {
+            match &mut self.draw {
+                Draw::Drawn(_) => return Poll::Ready(()),
+                Draw::None => {
+                    let share = Arc::clone(&self.guest.share);
+                    let kib = drawn_kib(header.length);
+                    self.draw = Draw::Waiting(Box::pin(async move {
+                        share.acquire_many_owned(kib).await.ok()
+                    }));
+                }
+                Draw::Waiting(waiting) => match waiting.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(permit)) => self.draw = Draw::Drawn(permit),
+                    // Shares are never closed.
+                    Poll::Ready(None) => return Poll::Ready(()),
+                },
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: Frame) {
+        self.frames = self.frames.wrapping_add(1);
+        if frame.kind != Kind::Request {
+            self.out.push(Kind::Pong, frame.sequence, Bytes::new());
+            return;
+        }
+        self.sequence = frame.sequence;
+        let drawn = match std::mem::take(&mut self.draw) {
+            Draw::Drawn(permit) => Some(permit),
+            Draw::None | Draw::Waiting(_) => None,
+        };
+        let size = frame.bytes.len();
+        self.held += size;
+        let (from, addr) = (self.guest.from, self.guest.addr);
+        self.running.push(Call {
+            sequence: frame.sequence,
+            size,
+            answer: self.handler.call(from, addr, frame.bytes),
+            _drawn: drawn,
+        });
+    }
+
+    /// Takes answers; true if it stopped because there are enough.
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeError> {
+        loop {
+            if self.out.size() >= OUT_MAX {
+                return Ok(true);
+            }
+            match Pin::new(&mut self.running).poll_next(cx) {
+                Poll::Ready(Some((sequence, size, answer))) => {
+                    self.held -= size;
+                    if answer.len() > MESSAGE_MAX {
+                        return Err(ServeError::Answer(answer.len()));
+                    }
+                    self.out.push(Kind::Response, sequence, answer);
+                }
+                Poll::Ready(None) | Poll::Pending => return Ok(false),
+            }
+        }
+    }
+}
