@@ -5,7 +5,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -14,6 +15,8 @@ use rand::{Rng, RngCore, SeedableRng};
 use tribune_types::time::{Mono, Wall};
 
 use crate::disk::{Disk, SimDisk};
+use crate::life::{self, Life};
+use crate::net::sim::{NetNode, SimNet};
 use crate::real::{Real, RealConfig, Worker};
 use crate::sim::Sim;
 use crate::{CancellationToken, Elapsed, Interval, TaskGroup, TaskHandle, ThreadHandle};
@@ -31,6 +34,22 @@ struct Inner {
 enum Backend {
     Real(Real),
     Sim(Sim),
+}
+
+/// A reference that does not keep the environment.
+#[derive(Clone)]
+pub(crate) struct WeakEnv(Weak<Inner>);
+
+impl WeakEnv {
+    pub(crate) fn upgrade(&self) -> Option<Env> {
+        self.0.upgrade().map(Env)
+    }
+}
+
+impl std::fmt::Debug for WeakEnv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakEnv")
+    }
 }
 
 impl std::fmt::Debug for Env {
@@ -81,12 +100,45 @@ impl Env {
     /// # Errors
     /// When called outside a tokio runtime.
     pub fn sim_on_disk(seed: u64, disk: SimDisk) -> io::Result<Self> {
-        let ambient = Real::ambient()?;
-        let sim = Sim::new(ambient.core.clone(), ambient.front.clone(), disk);
-        Ok(Self(Arc::new(Inner {
-            backend: Backend::Sim(sim),
-            rng: Mutex::new(StdRng::seed_from_u64(seed)),
+        Self::simulated(seed, disk, Life::default(), None)
+    }
+
+    /// A process on the host `ip` of a simulated network, with its files on `disk`: all its sockets are on that network.
+    /// A host that was down is switched on. The monotonic clock starts anew, the wall clock is the world's.
+    ///
+    /// The process ends by [`Env::kill`], [`SimNet::kill`] or [`SimNet::set_down`]; then another can be started.
+    ///
+    /// # Errors
+    /// When called outside a tokio runtime; `AddrInUse` when a process runs on `ip`.
+    pub fn sim_node(seed: u64, disk: SimDisk, net: &SimNet, ip: IpAddr) -> io::Result<Self> {
+        let life = Life::default();
+        let node = net.start_process(ip, life.clone())?;
+        Self::simulated(seed, disk, life, Some(node))
+    }
+
+    fn simulated(seed: u64, disk: SimDisk, life: Life, net: Option<NetNode>) -> io::Result<Self> {
+        let handle = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        Ok(Self(Arc::new_cyclic(|inner| {
+            let front = vec![Worker::simulated(handle.clone(), WeakEnv(inner.clone()))];
+            Inner {
+                backend: Backend::Sim(Sim::new(handle, front, disk, life, net)),
+                rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            }
         })))
+    }
+
+    /// The environment of the simulated node whose task runs here; `None` outside a simulation. For code that a library
+    /// calls without handing it anything; all other code is given its environment.
+    pub fn current() -> Option<Self> {
+        life::current()
+    }
+
+    /// The node's place in the simulated network, where there is one.
+    pub(crate) fn net_node(&self) -> Option<&NetNode> {
+        match &self.0.backend {
+            Backend::Real(_) => None,
+            Backend::Sim(sim) => sim.net.as_ref(),
+        }
     }
 
     /// True in simulation. For drivers that must not start a thread there.
@@ -123,15 +175,31 @@ impl Env {
         }
     }
 
+    /// Lets the simulated clocks of the node run fast (or slow, below 0) by millionths from now on, at most by half; no
+    /// effect on real ones. What waits already is not moved.
+    pub fn set_clock_drift(&self, ppm: i32) {
+        if let Backend::Sim(sim) = &self.0.backend {
+            sim.set_drift(ppm);
+        }
+    }
+
+    /// How long to wait for the node's clock to advance by `duration`.
+    fn true_duration(&self, duration: Duration) -> Duration {
+        match &self.0.backend {
+            Backend::Real(_) => duration,
+            Backend::Sim(sim) => sim.true_duration(duration),
+        }
+    }
+
     /// Waits for `duration`. Cancel safe.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        tokio::time::sleep(self.true_duration(duration)).await;
     }
 
     /// Waits until [`Env::mono`] has reached `deadline`; at once when it has. Cancel safe.
     pub async fn sleep_until(&self, deadline: Mono) {
         let left = deadline.0.saturating_sub(self.mono().0);
-        tokio::time::sleep(Duration::from_nanos(left)).await;
+        self.sleep(Duration::from_nanos(left)).await;
     }
 
     /// Runs `future` for at most `limit`, then drops it.
@@ -143,14 +211,14 @@ impl Env {
         limit: Duration,
         future: F,
     ) -> Result<F::Output, Elapsed> {
-        tokio::time::timeout(limit, future)
+        tokio::time::timeout(self.true_duration(limit), future)
             .await
             .map_err(|_| Elapsed)
     }
 
     /// Ticks every `period`, first after one period. Must be called inside a task.
     pub fn interval(&self, period: Duration) -> Interval {
-        Interval::new(period)
+        Interval::new(self.true_duration(period))
     }
 
     // --- randomness -------------------------------------------------------------------------
@@ -181,20 +249,17 @@ impl Env {
 
     // --- tasks ------------------------------------------------------------------------------
 
-    fn core(&self) -> &tokio::runtime::Handle {
-        match &self.0.backend {
-            Backend::Real(real) => &real.core,
-            Backend::Sim(sim) => &sim.handle,
-        }
-    }
-
     /// Starts a task on the core runtime. May be called from any thread.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        TaskHandle::new(name, self.core().spawn(future))
+        let task = match &self.0.backend {
+            Backend::Real(real) => real.core.spawn(future),
+            Backend::Sim(sim) => sim.life.spawn(self, name, &sim.handle, future),
+        };
+        TaskHandle::new(name, task)
     }
 
     /// Starts a task on the runtime of the calling task: the same front worker, for instance.
@@ -205,8 +270,8 @@ impl Env {
         F::Output: Send + 'static,
     {
         match tokio::runtime::Handle::try_current() {
-            Ok(here) => TaskHandle::new(name, here.spawn(future)),
-            Err(_) => self.spawn(name, future),
+            Ok(here) if !self.is_sim() => TaskHandle::new(name, here.spawn(future)),
+            _ => self.spawn(name, future),
         }
     }
 
@@ -219,7 +284,7 @@ impl Env {
     {
         match &self.0.backend {
             Backend::Real(real) => TaskHandle::new(name, real.core.spawn_blocking(work)),
-            Backend::Sim(sim) => TaskHandle::new(name, sim.handle.spawn(async move { work() })),
+            Backend::Sim(_) => self.spawn(name, async move { work() }),
         }
     }
 
@@ -227,12 +292,18 @@ impl Env {
     /// task there.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the system refuses a thread; `Unsupported` on a node of a simulated network, which a thread would outlive.
     pub fn spawn_thread<T, W>(&self, name: &'static str, work: W) -> io::Result<ThreadHandle<T>>
     where
         W: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        if self.net_node().is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("thread {name:?} on a simulated node"),
+            ));
+        }
         let inner = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(work)?;
@@ -261,6 +332,46 @@ impl Env {
         match &self.0.backend {
             Backend::Real(real) => real.block_on(future),
             Backend::Sim(sim) => sim.handle.block_on(future),
+        }
+    }
+
+    // --- the process, in simulation -----------------------------------------------------------
+
+    /// Ends the process of a simulated node, as SIGKILL does: all its tasks end at their last await and nothing can be
+    /// spawned any more; on a simulated network see also [`SimNet::kill`]. Its disk is the caller's to deal with. No effect
+    /// on a real one.
+    pub fn kill(&self) {
+        if let Backend::Sim(sim) = &self.0.backend {
+            match &sim.net {
+                Some(node) => node.kill(),
+                None => sim.life.kill(),
+            }
+        }
+    }
+
+    /// True until a simulated node is killed.
+    pub fn is_alive(&self) -> bool {
+        match &self.0.backend {
+            Backend::Real(_) => true,
+            Backend::Sim(sim) => sim.life.is_alive(),
+        }
+    }
+
+    /// Stops all tasks of a simulated node where they stand, as SIGSTOP does, or lets them go on. No effect on a real one.
+    pub fn set_paused(&self, paused: bool) {
+        if let Backend::Sim(sim) = &self.0.backend {
+            match &sim.net {
+                Some(node) => node.set_paused(paused),
+                None => sim.life.set_paused(paused),
+            }
+        }
+    }
+
+    /// Names of a simulated node's tasks, one per task; empty on a real one.
+    pub fn task_names(&self) -> Vec<&'static str> {
+        match &self.0.backend {
+            Backend::Real(_) => Vec::new(),
+            Backend::Sim(sim) => sim.life.task_names(),
         }
     }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::env::WeakEnv;
 use crate::{CancellationToken, TaskHandle};
 
 /// Threads of the core runtime.
@@ -36,9 +37,20 @@ pub struct RealConfig {
 pub struct Worker {
     index: usize,
     handle: Handle,
+    /// The simulated node that it belongs to.
+    node: Option<WeakEnv>,
 }
 
 impl Worker {
+    /// The only worker of a simulated node.
+    pub(crate) fn simulated(handle: Handle, node: WeakEnv) -> Self {
+        Self {
+            index: 0,
+            handle,
+            node: Some(node),
+        }
+    }
+
     /// Position among [`Env::front_workers`](crate::Env::front_workers).
     pub fn index(&self) -> usize {
         self.index
@@ -53,7 +65,10 @@ impl Worker {
         F::Output: Send + 'static,
     {
         let task = async move { make_future().await };
-        TaskHandle::new(name, self.handle.spawn(task))
+        match self.node.as_ref().and_then(WeakEnv::upgrade) {
+            Some(env) => env.spawn(name, task),
+            None => TaskHandle::new(name, self.handle.spawn(task)),
+        }
     }
 }
 
@@ -101,6 +116,7 @@ impl Real {
             front: vec![Worker {
                 index: 0,
                 handle: core.clone(),
+                node: None,
             }],
             core,
             stop_front: CancellationToken::new(),
@@ -141,5 +157,9 @@ fn start_front(index: usize, stop: CancellationToken) -> io::Result<Worker> {
             runtime.block_on(stop.cancelled());
             runtime.shutdown_background();
         })?;
-    Ok(Worker { index, handle })
+    Ok(Worker {
+        index,
+        handle,
+        node: None,
+    })
 }

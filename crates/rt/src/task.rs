@@ -105,6 +105,22 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
+/// Starts a task beside the one that calls: on the simulated node that runs it, or on its runtime. For code that a library
+/// calls without handing it an [`Env`]; all other code has one and spawns there.
+///
+/// # Panics
+/// Outside a runtime.
+pub fn spawn_current<F>(name: &'static str, future: F) -> TaskHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match Env::current() {
+        Some(env) => env.spawn(name, future),
+        None => TaskHandle::new(name, tokio::spawn(future)),
+    }
+}
+
 /// Aborts its task when dropped.
 #[derive(Debug)]
 pub struct AbortOnDrop<T = ()>(TaskHandle<T>);

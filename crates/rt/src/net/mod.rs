@@ -1,12 +1,13 @@
 //! Sockets: TCP, UDP and Unix listeners and streams.
 //!
-//! The public types are newtypes over an enum of backends. The real one (tokio) is the only one
-//! today; a simulated network becomes a second variant without touching a user, which is why
-//! every constructor takes the [`Env`](crate::Env).
+//! The public types are newtypes over an enum of backends, tokio's sockets and those of a simulated
+//! network ([`sim`]). Every constructor takes the [`Env`](crate::Env), which decides: an `Env` of a
+//! simulated network has all its sockets there. Unix sockets are real only.
 //!
 //! A socket belongs to the reactor of the runtime it is created on: create it inside the task
 //! (or the worker) that serves it.
 
+pub mod sim;
 mod tcp;
 mod udp;
 mod unix;

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::need_runtime;
+use super::sim::{Dial, SimListener, SimStream};
 use crate::Env;
 
 /// How to bind a listener or a datagram socket.
@@ -33,6 +34,7 @@ impl Default for BindOptions {
 #[derive(Debug)]
 enum ListenerKind {
     Real(tokio::net::TcpListener),
+    Sim(SimListener),
 }
 
 /// Accepts TCP connections.
@@ -44,7 +46,11 @@ impl TcpListener {
     ///
     /// # Errors
     /// When the address is taken or not ours, or outside a runtime.
-    pub fn bind(_env: &Env, addr: SocketAddr, options: BindOptions) -> io::Result<Self> {
+    pub fn bind(env: &Env, addr: SocketAddr, options: BindOptions) -> io::Result<Self> {
+        if let Some(node) = env.net_node() {
+            let inner = SimListener::bind(node, addr, options)?;
+            return Ok(Self(ListenerKind::Sim(inner)));
+        }
         need_runtime()?;
         let socket = Socket::new(
             Domain::for_address(addr),
@@ -66,9 +72,16 @@ impl TcpListener {
     /// # Errors
     /// Running out of descriptors, for one: wait a little and go on.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let ListenerKind::Real(inner) = &self.0;
-        let (stream, peer) = inner.accept().await?;
-        Ok((TcpStream(StreamKind::Real(stream)), peer))
+        match &self.0 {
+            ListenerKind::Real(inner) => {
+                let (stream, peer) = inner.accept().await?;
+                Ok((TcpStream(StreamKind::Real(stream)), peer))
+            }
+            ListenerKind::Sim(inner) => {
+                let (stream, peer) = inner.accept().await?;
+                Ok((TcpStream(StreamKind::Sim(stream)), peer))
+            }
+        }
     }
 
     /// The bound address.
@@ -76,14 +89,17 @@ impl TcpListener {
     /// # Errors
     /// When the system cannot say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let ListenerKind::Real(inner) = &self.0;
-        inner.local_addr()
+        match &self.0 {
+            ListenerKind::Real(inner) => inner.local_addr(),
+            ListenerKind::Sim(inner) => Ok(inner.local_addr()),
+        }
     }
 }
 
 #[derive(Debug)]
 enum StreamKind {
     Real(tokio::net::TcpStream),
+    Sim(SimStream),
 }
 
 /// One TCP connection.
@@ -95,19 +111,13 @@ impl TcpStream {
     ///
     /// # Errors
     /// When the peer refuses or cannot be reached.
-    pub async fn connect(_env: &Env, addr: SocketAddr) -> io::Result<Self> {
+    pub async fn connect(env: &Env, addr: SocketAddr) -> io::Result<Self> {
+        if let Some(node) = env.net_node() {
+            let inner = Dial::new(node, addr)?.await?;
+            return Ok(Self(StreamKind::Sim(inner)));
+        }
         let inner = tokio::net::TcpStream::connect(addr).await?;
         Ok(Self(StreamKind::Real(inner)))
-    }
-
-    fn real(&self) -> &tokio::net::TcpStream {
-        let StreamKind::Real(inner) = &self.0;
-        inner
-    }
-
-    fn pinned(&mut self) -> Pin<&mut tokio::net::TcpStream> {
-        let StreamKind::Real(inner) = &mut self.0;
-        Pin::new(inner)
     }
 
     /// Sends small writes at once.
@@ -115,7 +125,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.real().set_nodelay(on)
+        match &self.0 {
+            StreamKind::Real(inner) => inner.set_nodelay(on),
+            StreamKind::Sim(_) => Ok(()),
+        }
     }
 
     /// Probes an idle peer after `idle`, then every `interval`.
@@ -123,8 +136,13 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub fn set_keepalive(&self, idle: Duration, interval: Duration) -> io::Result<()> {
-        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
-        SockRef::from(self.real()).set_tcp_keepalive(&keepalive)
+        match &self.0 {
+            StreamKind::Real(inner) => {
+                let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+                SockRef::from(inner).set_tcp_keepalive(&keepalive)
+            }
+            StreamKind::Sim(inner) => inner.set_keepalive(idle, interval),
+        }
     }
 
     /// The other side.
@@ -132,7 +150,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.real().peer_addr()
+        match &self.0 {
+            StreamKind::Real(inner) => inner.peer_addr(),
+            StreamKind::Sim(inner) => Ok(inner.peer_addr()),
+        }
     }
 
     /// This side.
@@ -140,7 +161,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.real().local_addr()
+        match &self.0 {
+            StreamKind::Real(inner) => inner.local_addr(),
+            StreamKind::Sim(inner) => Ok(inner.local_addr()),
+        }
     }
 
     /// Reads without taking; the first bytes tell which protocol speaks. Cancel safe.
@@ -148,7 +172,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.real().peek(bytes).await
+        match &self.0 {
+            StreamKind::Real(inner) => inner.peek(bytes).await,
+            StreamKind::Sim(inner) => inner.peek(bytes).await,
+        }
     }
 
     /// Waits until there is something to read, or the peer has hung up. Cancel safe.
@@ -156,7 +183,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is gone.
     pub async fn readable(&self) -> io::Result<()> {
-        self.real().readable().await
+        match &self.0 {
+            StreamKind::Real(inner) => inner.readable().await,
+            StreamKind::Sim(inner) => inner.readable().await,
+        }
     }
 
     /// Reads what is there without waiting.
@@ -164,7 +194,10 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` when nothing is there.
     pub fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.real().try_read(bytes)
+        match &self.0 {
+            StreamKind::Real(inner) => inner.try_read(bytes),
+            StreamKind::Sim(inner) => inner.try_read(bytes),
+        }
     }
 }
 
@@ -174,7 +207,10 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.pinned().poll_read(cx, buf)
+        match &mut self.0 {
+            StreamKind::Real(inner) => Pin::new(inner).poll_read(cx, buf),
+            StreamKind::Sim(inner) => inner.poll_read(cx, buf),
+        }
     }
 }
 
@@ -184,7 +220,10 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write(cx, buf)
+        match &mut self.0 {
+            StreamKind::Real(inner) => Pin::new(inner).poll_write(cx, buf),
+            StreamKind::Sim(inner) => inner.poll_write(cx, &[io::IoSlice::new(buf)]),
+        }
     }
 
     fn poll_write_vectored(
@@ -192,18 +231,30 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write_vectored(cx, bufs)
+        match &mut self.0 {
+            StreamKind::Real(inner) => Pin::new(inner).poll_write_vectored(cx, bufs),
+            StreamKind::Sim(inner) => inner.poll_write(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.real().is_write_vectored()
+        match &self.0 {
+            StreamKind::Real(inner) => inner.is_write_vectored(),
+            StreamKind::Sim(_) => true,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_flush(cx)
+        match &mut self.0 {
+            StreamKind::Real(inner) => Pin::new(inner).poll_flush(cx),
+            StreamKind::Sim(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_shutdown(cx)
+        match &mut self.0 {
+            StreamKind::Real(inner) => Pin::new(inner).poll_shutdown(cx),
+            StreamKind::Sim(inner) => inner.poll_shutdown(cx),
+        }
     }
 }

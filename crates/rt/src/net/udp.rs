@@ -10,12 +10,14 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::sim::SimUdp;
 use super::{BindOptions, need_runtime};
 use crate::Env;
 
 #[derive(Debug)]
 enum UdpKind {
     Real(tokio::net::UdpSocket),
+    Sim(SimUdp),
 }
 
 /// A bound datagram socket. Usable from several tasks through `Arc`.
@@ -27,7 +29,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// When the address is taken or not ours, or outside a runtime.
-    pub fn bind(_env: &Env, addr: SocketAddr, options: BindOptions) -> io::Result<Self> {
+    pub fn bind(env: &Env, addr: SocketAddr, options: BindOptions) -> io::Result<Self> {
+        if let Some(node) = env.net_node() {
+            let inner = SimUdp::bind(node, addr, options)?;
+            return Ok(Self(UdpKind::Sim(inner)));
+        }
         need_runtime()?;
         let socket = Socket::new(
             Domain::for_address(addr),
@@ -42,17 +48,15 @@ impl UdpSocket {
         Ok(Self(UdpKind::Real(inner)))
     }
 
-    fn real(&self) -> &tokio::net::UdpSocket {
-        let UdpKind::Real(inner) = &self.0;
-        inner
-    }
-
     /// Fixes the peer, so that refusals are reported.
     ///
     /// # Errors
     /// When there is no route.
     pub async fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        self.real().connect(peer).await
+        match &self.0 {
+            UdpKind::Real(inner) => inner.connect(peer).await,
+            UdpKind::Sim(inner) => inner.connect(peer),
+        }
     }
 
     /// The bound address.
@@ -60,7 +64,10 @@ impl UdpSocket {
     /// # Errors
     /// When the system cannot say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.real().local_addr()
+        match &self.0 {
+            UdpKind::Real(inner) => inner.local_addr(),
+            UdpKind::Sim(inner) => Ok(inner.local_addr()),
+        }
     }
 
     /// Asks for kernel buffers of this size; the system may grant less.
@@ -68,9 +75,11 @@ impl UdpSocket {
     /// # Errors
     /// When the system refuses outright.
     pub fn set_buffer_sizes(&self, recv_bytes: usize, send_bytes: usize) -> io::Result<()> {
-        let socket = SockRef::from(self.real());
-        socket.set_recv_buffer_size(recv_bytes)?;
-        socket.set_send_buffer_size(send_bytes)
+        self.set_recv_buffer_size(recv_bytes)?;
+        match &self.0 {
+            UdpKind::Real(inner) => SockRef::from(inner).set_send_buffer_size(send_bytes),
+            UdpKind::Sim(_) => Ok(()),
+        }
     }
 
     /// Asks for a kernel buffer of this size for what arrives; the system may grant less.
@@ -78,7 +87,10 @@ impl UdpSocket {
     /// # Errors
     /// When the system refuses outright.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(self.real()).set_recv_buffer_size(bytes)
+        match &self.0 {
+            UdpKind::Real(inner) => SockRef::from(inner).set_recv_buffer_size(bytes),
+            UdpKind::Sim(inner) => inner.set_recv_buffer_size(bytes),
+        }
     }
 
     /// Sends one datagram. Cancel safe.
@@ -86,7 +98,10 @@ impl UdpSocket {
     /// # Errors
     /// When it is too long, or the peer was found not to listen.
     pub async fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        self.real().send_to(bytes, peer).await
+        match &self.0 {
+            UdpKind::Real(inner) => inner.send_to(bytes, peer).await,
+            UdpKind::Sim(inner) => inner.send_to(bytes, peer).await,
+        }
     }
 
     /// Receives one datagram; what does not fit is lost. Cancel safe.
@@ -94,7 +109,19 @@ impl UdpSocket {
     /// # Errors
     /// A refusal reported for an earlier send, for one: go on.
     pub async fn recv_from(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.real().recv_from(bytes).await
+        let inner = match &self.0 {
+            UdpKind::Real(inner) => return inner.recv_from(bytes).await,
+            UdpKind::Sim(inner) => inner,
+        };
+        let mut received = None;
+        let take = |peer, datagram: &[u8]| {
+            let len = datagram.len().min(bytes.len());
+            bytes[..len].copy_from_slice(&datagram[..len]);
+            received = Some((len, peer));
+            false
+        };
+        inner.recv_with(take).await?;
+        received.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     /// Waits for at least one datagram, then takes what has arrived and fits into `batch`
@@ -105,11 +132,19 @@ impl UdpSocket {
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.metas.clear();
         batch.used = 0;
+        let inner = match &self.0 {
+            UdpKind::Real(inner) => inner,
+            UdpKind::Sim(inner) => {
+                return inner
+                    .recv_with(|peer, datagram| batch.push(peer, datagram))
+                    .await;
+            }
+        };
         loop {
-            self.real().readable().await?;
+            inner.readable().await?;
             while batch.has_room() {
                 let space = &mut batch.bytes[batch.used..batch.used + batch.size_max];
-                match self.real().try_recv_from(space) {
+                match inner.try_recv_from(space) {
                     Ok((len, peer)) => {
                         batch.metas.push((batch.used, len, peer));
                         batch.used += len;
@@ -134,12 +169,17 @@ impl UdpSocket {
         let mut refused = 0;
         for &(start, len, peer) in &batch.metas {
             let bytes = &batch.bytes[start..start + len];
+            let inner = match &self.0 {
+                UdpKind::Real(inner) => inner,
+                UdpKind::Sim(inner) => {
+                    refused += usize::from(inner.send_to(bytes, peer).await.is_err());
+                    continue;
+                }
+            };
             loop {
-                match self.real().try_send_to(bytes, peer) {
+                match inner.try_send_to(bytes, peer) {
                     Ok(_) => break,
-                    Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                        self.real().writable().await?
-                    }
+                    Err(err) if err.kind() == io::ErrorKind::WouldBlock => inner.writable().await?,
                     Err(_) => {
                         refused += 1;
                         break;
@@ -179,6 +219,15 @@ impl RecvBatch {
 
     fn has_room(&self) -> bool {
         self.metas.len() < self.count_max && self.bytes.len() - self.used >= self.size_max
+    }
+
+    /// Adds what fits of a datagram. False when there is no room for another. There must be room for this one.
+    fn push(&mut self, peer: SocketAddr, datagram: &[u8]) -> bool {
+        let len = datagram.len().min(self.size_max);
+        self.bytes[self.used..self.used + len].copy_from_slice(&datagram[..len]);
+        self.metas.push((self.used, len, peer));
+        self.used += len;
+        self.has_room()
     }
 
     /// Counts the datagrams of the last receive.

@@ -10,6 +10,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::need_runtime;
 use crate::Env;
 
+/// A simulated node has no place for a path that its peers share.
+fn need_real(env: &Env) -> io::Result<()> {
+    match env.net_node() {
+        None => Ok(()),
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "unix sockets are not simulated",
+        )),
+    }
+}
+
 #[derive(Debug)]
 enum ListenerKind {
     Real(tokio::net::UnixListener),
@@ -24,8 +35,9 @@ impl UnixListener {
     /// caller's decisions.
     ///
     /// # Errors
-    /// When the path is taken or not writable, or outside a runtime.
-    pub fn bind(_env: &Env, path: &Path) -> io::Result<Self> {
+    /// When the path is taken or not writable, or outside a runtime; `Unsupported` on a simulated network.
+    pub fn bind(env: &Env, path: &Path) -> io::Result<Self> {
+        need_real(env)?;
         need_runtime()?;
         Ok(Self(ListenerKind::Real(tokio::net::UnixListener::bind(
             path,
@@ -56,8 +68,9 @@ impl UnixStream {
     /// Connects to the socket at `path`. Cancel safe.
     ///
     /// # Errors
-    /// When nobody listens there.
-    pub async fn connect(_env: &Env, path: &Path) -> io::Result<Self> {
+    /// When nobody listens there; `Unsupported` on a simulated network.
+    pub async fn connect(env: &Env, path: &Path) -> io::Result<Self> {
+        need_real(env)?;
         let inner = tokio::net::UnixStream::connect(path).await?;
         Ok(Self(StreamKind::Real(inner)))
     }
