@@ -154,6 +154,8 @@ pub enum Action {
     Record(Record),
     /// A broadcast that somebody waits for was sent as often as planned.
     Sent(Ticket),
+    /// It was not, within the broadcast timeout. It is still queued.
+    Unsent(Ticket),
     /// Leaving is complete: the node may stop.
     Left,
     /// A sample of a round trip was used (for metrics), with the change of the own coordinate.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tribune_swim::{Notice, Peer, Queue, Swim, Warning};
 use tribune_types::member::MemberStatus;
@@ -17,6 +18,8 @@ use crate::serf::Serf;
 
 /// Longest message that fits into a packet: larger ones are handled but cannot be spread further.
 const SPREAD_SIZE_MAX: usize = 1400;
+/// A member that comes back sooner than this after its failure is counted as flapping.
+const FLAP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Mean size of messages at which a full queue is shortened for its bytes. Intents have 30 to 60.
 const SPREAD_SIZE_MEAN: usize = 128;
 
@@ -145,6 +148,9 @@ impl Serf {
         let row = match self.members.find(&peer.name) {
             Some(row) => {
                 self.pruning.remove(&row);
+                let failed = self.members.failed().get(&row);
+                let flaps = failed.is_some_and(|since| now.since(*since) < FLAP_TIMEOUT);
+                self.tally.flaps += u64::from(flaps);
                 self.members.set_peer(row, peer);
                 self.members.set_status(row, MemberStatus::Alive, now);
                 row

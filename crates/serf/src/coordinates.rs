@@ -78,6 +78,7 @@ impl Serf {
             }
             return;
         };
+        self.tally.zero_rtts += u64::from(rtt.is_zero());
         let swim = &mut self.swim;
         let mut random = || swim.random_below(1 << 53) as f64 / (1u64 << 53) as f64;
         let known = self.coordinates.known.entry(row).or_default();
@@ -90,6 +91,7 @@ impl Serf {
                 self.tell_coordinate();
             }
             Err(why) => {
+                self.tally.coordinates_rejected += 1;
                 let reason = match why {
                     Rejected::Dimensions => "coordinate of other dimensions",
                     Rejected::NotFinite => "coordinate that is no place",

@@ -73,8 +73,8 @@ impl Serf {
         }
     }
 
-    /// Declares a failed member as left, and forgets it with `prune`. The ticket ends (at the latest after
-    /// `broadcast_timeout`) with [`Action::Sent`]; `None` if nobody else is alive.
+    /// Declares a failed member as left, and forgets it with `prune`. The ticket ends with [`Action::Sent`], or after
+    /// `broadcast_timeout` with [`Action::Unsent`]; `None` if nobody else is alive.
     pub fn force_leave(
         &mut self,
         now: Mono,
@@ -92,7 +92,7 @@ impl Serf {
         Some(ticket)
     }
 
-    /// Promises [`Action::Sent`] for a ticket, at the latest after the broadcast timeout.
+    /// Promises [`Action::Sent`] for a ticket, or [`Action::Unsent`] after the broadcast timeout.
     pub(crate) fn await_ticket(&mut self, now: Mono, ticket: Ticket) {
         let deadline = now + self.options.broadcast_timeout;
         self.awaited.push((ticket, deadline));
@@ -118,7 +118,7 @@ impl Serf {
         self.awaited.retain(|(ticket, deadline)| {
             let over = now >= *deadline;
             if over {
-                out.push(Action::Sent(*ticket));
+                out.push(Action::Unsent(*ticket));
             }
             !over
         });

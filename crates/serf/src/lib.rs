@@ -20,6 +20,7 @@ mod recent;
 mod serf;
 mod snapshot;
 mod state;
+mod tally;
 mod upkeep;
 mod vivaldi;
 
@@ -30,3 +31,4 @@ pub use message::{
     QueryResponse, StateExchange, UserEvent,
 };
 pub use serf::{MemberView, Options, Question, Refused, Restored, Serf, Stats};
+pub use tally::Tally;

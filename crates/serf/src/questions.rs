@@ -152,7 +152,16 @@ impl Serf {
         } else {
             &mut open.answers
         };
-        if seen.len() >= strangers || !seen.insert(hash(self.seed, &response.from)) {
+        if seen.len() >= strangers {
+            return;
+        }
+        if !seen.insert(hash(self.seed, &response.from)) {
+            let copies = if response.ack {
+                &mut self.tally.duplicate_acks
+            } else {
+                &mut self.tally.duplicate_answers
+            };
+            *copies += 1;
             return;
         }
         out.push(if response.ack {

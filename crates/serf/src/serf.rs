@@ -23,6 +23,7 @@ use crate::message::{Filter, LTime};
 use crate::queries::Heard;
 use crate::questions::Questions;
 use crate::snapshot::Ledger;
+use crate::tally::Tally;
 use crate::upkeep::Ticks;
 
 /// Settings of this layer (gossip.md section 9.2).
@@ -181,6 +182,8 @@ pub struct Serf {
     pub(crate) awaited: Vec<(Ticket, Mono)>,
     pub(crate) ledger: Ledger,
     pub(crate) ticks: Ticks,
+    /// For metrics; without the part of the layer below.
+    pub(crate) tally: Tally,
 }
 
 impl Serf {
@@ -261,6 +264,7 @@ impl Serf {
             awaited: Vec::new(),
             ledger: Ledger::after(restored),
             ticks: Ticks::new(now, options.reap_interval, options.reconnect_interval),
+            tally: Tally::default(),
             swim,
             options,
             codec,

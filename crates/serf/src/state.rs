@@ -72,6 +72,14 @@ impl Serf {
         if remote.nodes.is_empty() {
             return;
         }
+        // Sorted once: tables are large, and a hostile list of the left may be long.
+        let mut there: Vec<&Text> = remote
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.state, NodeState::Alive | NodeState::Suspect))
+            .map(|node| &node.peer.name)
+            .collect();
+        there.sort_unstable();
         state.left.retain(|name| {
             let alive = self
                 .swim
@@ -80,8 +88,7 @@ impl Serf {
             if !alive || *name == *self.swim.name() {
                 return true;
             }
-            let there = remote.nodes.iter().find(|node| node.peer.name == *name);
-            there.is_some_and(|node| matches!(node.state, NodeState::Alive | NodeState::Suspect))
+            there.binary_search(&name).is_ok()
         });
     }
 

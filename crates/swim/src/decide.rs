@@ -129,6 +129,7 @@ impl Swim {
         }
         // Row 14.
         let meta_changed = self.table.peer(slot).meta != peer.meta;
+        self.tally.alive += 1;
         self.pass_on(&peer.name, &Message::Alive(alive.clone()), ticket);
         self.table.set_peer(slot, peer);
         self.table.set_incarnation(slot, alive.incarnation);
@@ -174,6 +175,7 @@ impl Swim {
             return;
         }
         // Row 5.
+        self.tally.suspect += 1;
         self.pass_on(&suspect.node, &Message::Suspect(suspect.clone()), None);
         self.table.set_incarnation(slot, suspect.incarnation);
         self.table.set_state(slot, NodeState::Suspect, now);
@@ -205,6 +207,7 @@ impl Swim {
             return;
         }
         // Rows 5 to 7.
+        self.tally.dead += 1;
         self.pass_on(&dead.node, &Message::Dead(dead.clone()), ticket);
         let state = if dead.node == dead.from {
             NodeState::Left
@@ -222,7 +225,10 @@ impl Swim {
         while let Some(due) = self.suspicions.take_due(now) {
             let (slot, from) = match due {
                 Due::TellAgain { slot, from } => (slot, Some(from)),
-                Due::Bury(slot) => (slot, None),
+                Due::Bury { slot, confirmed } => {
+                    self.tally.degraded_timeouts += u64::from(!confirmed);
+                    (slot, None)
+                }
             };
             let tell_again = from.is_some();
             let word = Accusation {

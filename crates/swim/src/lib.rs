@@ -20,6 +20,7 @@ mod relay;
 mod suspicion;
 mod swim;
 mod table;
+mod tally;
 mod tick;
 
 pub use action::{Action, Notice, Packet, Ticket, Warning};
@@ -30,6 +31,7 @@ pub use message::{
 };
 pub use options::{Admit, AdmitAll, Options, Refusal, Timing};
 pub use swim::{Entry, MergeError, Queue, Swim};
+pub use tally::Tally;
 
 #[cfg(test)]
 mod tests;

@@ -129,6 +129,7 @@ impl Swim {
         let seq = self.prober.next_seq();
         let entry = self.table.get(slot);
         let (incarnation, state) = (entry.incarnation, entry.state);
+        self.tally.degraded_probes += u64::from(self.awareness.score() > 0);
         let peer = self.table.peer(slot).clone();
         let timing = &self.options.timing;
         self.prober.running = Some(Probe {
@@ -251,6 +252,7 @@ impl Swim {
             Phase::Direct(_) => Answers::default(),
             Phase::Indirect(answers) => answers,
         };
+        self.tally.probed = Some(now.since(probe.sent));
         let node = Text::clone(&self.table.peer(probe.slot).name);
         if answers.stream_acked {
             self.awareness.better();
@@ -281,6 +283,7 @@ impl Swim {
     pub(crate) fn on_ack(&mut self, now: Mono, ack: Ack, out: &mut Vec<Action>) {
         if let Some(probe) = self.prober.running.take_if(|probe| probe.seq == ack.seq) {
             self.awareness.better();
+            self.tally.probed = Some(now.since(probe.sent));
             if let Phase::Direct(_) = probe.phase {
                 out.push(Action::Notice(Notice::Measured {
                     node: Text::clone(&self.table.peer(probe.slot).name),

@@ -96,7 +96,12 @@ pub(crate) enum Due {
         from: Text,
     },
     /// The suspicion has ended.
-    Bury(u32),
+    Bury {
+        /// The accused.
+        slot: u32,
+        /// By as many as were waited for.
+        confirmed: bool,
+    },
 }
 
 /// All suspicions that run, by slot of the node table.
@@ -174,8 +179,11 @@ impl Suspicions {
             let from = Text::clone(&suspicion.accusers[0]);
             return Some(Due::TellAgain { slot, from });
         }
+        let confirmed = self.running.get(&slot).is_none_or(|suspicion| {
+            suspicion.accusers.len() as u32 > suspicion.bounds.confirmations
+        });
         self.cancel(slot);
-        Some(Due::Bury(slot))
+        Some(Due::Bury { slot, confirmed })
     }
 
     /// Suspicions that run.
@@ -191,6 +199,13 @@ mod tests {
     use tribune_types::text::text;
 
     use super::*;
+
+    fn bury(slot: u32) -> Due {
+        Due::Bury {
+            slot,
+            confirmed: true,
+        }
+    }
 
     #[test]
     fn the_bounds_are_those_of_the_specification() {
@@ -260,10 +275,7 @@ mod tests {
         }
         assert_eq!(all.confirm(2, &text("b"), start), None);
         assert_eq!(all.take_due(start + Duration::from_millis(3_999)), None);
-        assert_eq!(
-            all.take_due(start + Duration::from_secs(4)),
-            Some(Due::Bury(1))
-        );
+        assert_eq!(all.take_due(start + Duration::from_secs(4)), Some(bury(1)));
         assert_eq!(all.len(), 0);
     }
 
@@ -277,8 +289,8 @@ mod tests {
         all.cancel(4);
         all.cancel(7);
         let late = Mono(u64::MAX);
-        assert_eq!(all.take_due(late), Some(Due::Bury(2)));
-        assert_eq!(all.take_due(late), Some(Due::Bury(9)));
+        assert_eq!(all.take_due(late), Some(bury(2)));
+        assert_eq!(all.take_due(late), Some(bury(9)));
         assert_eq!(all.take_due(late), None);
         assert_eq!((all.len(), all.next()), (0, None));
     }
@@ -301,7 +313,7 @@ mod tests {
             assert_eq!(all.next(), Some(at(want_first)), "{first}");
             all.confirm(1, &text("c"), at(second));
             assert_eq!(all.next(), Some(at(want_second)), "{second}");
-            assert_eq!(all.take_due(at(want_second)), Some(Due::Bury(1)));
+            assert_eq!(all.take_due(at(want_second)), Some(bury(1)));
             assert_eq!(all.len(), 0);
         }
     }
@@ -319,11 +331,15 @@ mod tests {
         assert_eq!(all.take_due(at(24_000)), Some(again));
         assert_eq!((all.next(), all.len()), (Some(at(25_000)), 1));
         assert_eq!(all.take_due(at(24_999)), None);
-        assert_eq!(all.take_due(at(25_000)), Some(Due::Bury(1)));
+        let unconfirmed = Due::Bury {
+            slot: 1,
+            confirmed: false,
+        };
+        assert_eq!(all.take_due(at(25_000)), Some(unconfirmed));
 
         // Three nodes: nobody could have.
         all.start(1, &text("a"), Bounds::new(&Timing::lan(), 3), start);
-        assert_eq!(all.take_due(at(4_000)), Some(Due::Bury(1)));
+        assert_eq!(all.take_due(at(4_000)), Some(bury(1)));
         assert_eq!(all.len(), 0);
     }
 }

@@ -20,6 +20,7 @@ use crate::probe::{Prober, first_tick};
 use crate::random::Rng;
 use crate::suspicion::Suspicions;
 use crate::table::{LOCAL, Slot, Table};
+use crate::tally::Tally;
 use crate::tick::Tick;
 
 /// The share of a gossip interval that a node waits for more news before it spreads the first.
@@ -44,6 +45,8 @@ pub struct Swim {
     pub(crate) ack_payload: Option<Arc<[u8]>>,
     /// Reports of refusals that the input at hand may still give.
     pub(crate) warnings_left: u32,
+    /// For metrics.
+    pub(crate) tally: Tally,
     /// Reused for encoding.
     pub(crate) scratch: Vec<u8>,
 }
@@ -163,6 +166,7 @@ impl Swim {
             leaving: false,
             ack_payload: None,
             warnings_left: 1,
+            tally: Tally::default(),
             scratch: Vec::new(),
             options,
         }

@@ -8,3 +8,4 @@ mod exchanges;
 mod model;
 mod packets;
 mod probes;
+mod tally;

@@ -132,11 +132,20 @@ fn a_tribune_server_serves_consul_clients() {
 }
 
 #[test]
-fn encrypted_pools_are_mixed_and_their_keys_rotate() {
+fn encrypted_pools_are_mixed_and_their_keys_rotate_and_outlive_restarts() {
     let Some(consul) = consul() else { return };
-    for server in [&consul, &Kind::Tribune] {
-        Mixed::new(server, &consul, &format!("encrypt = \"{KEY}\"\n")).keys_rotate();
-    }
+    // Both at once, since this is mostly waiting.
+    std::thread::scope(|scope| {
+        for server in [&consul, &Kind::Tribune] {
+            let consul = &consul;
+            scope.spawn(move || {
+                let mut mixed = Mixed::new(server, consul, &format!("encrypt = \"{KEY}\"\n"));
+                mixed.keys_rotate();
+                // Whoever restarts from now on has the new key from its file, not the old one of its configuration.
+                mixed.members_come_and_go();
+            });
+        }
+    });
 }
 
 #[test]

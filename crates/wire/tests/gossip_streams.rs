@@ -554,3 +554,30 @@ fn states_are_read_in_every_form_and_hostile_ones_are_refused() {
         Err(serf::Malformed::Memory(_))
     ));
 }
+
+#[test]
+fn what_a_key_opens_may_be_larger_than_what_anybody_sends() {
+    let keyring = ring();
+    let message = state(2000);
+    let packed = compress(&plain(&message));
+    let size_max = packed.len() + 100;
+    assert!(plain(&message).len() > 2 * size_max);
+    // (bytes, under a key, read)
+    for (bytes, sealed, want) in [
+        (packed.clone(), false, false),
+        (seal(&packed, None), true, true),
+        (seal(&plain(&message), None), true, false),
+    ] {
+        let mut decoder = StreamDecoder::new(size_max).trusting_keys(SIZE_MAX);
+        let mut read = Ok(None);
+        for piece in bytes.chunks(1500) {
+            decoder.push(piece);
+            read = decoder.poll(Some(&keyring), false);
+            if !matches!(read, Ok(None)) {
+                break;
+            }
+        }
+        assert_eq!(matches!(read, Ok(Some(_))), want, "{read:?}");
+        assert_eq!(decoder.was_sealed(), sealed && want);
+    }
+}

@@ -292,7 +292,10 @@ impl Handle {
     ) -> Result<(), LocalError> {
         info!("Force leaving node: node={node}");
         if let Some(pool) = &self.inner.lan
-            && pool.force_leave(node, prune).await
+            && pool
+                .force_leave(node, prune)
+                .await
+                .map_err(|problem| failed(problem.to_owned()))?
         {
             return Ok(());
         }

@@ -11,4 +11,5 @@ mod snapshot;
 mod solo;
 mod state;
 mod tags;
+mod tally;
 mod upkeep;

@@ -611,6 +611,7 @@ impl Pool {
             | Action::QueryOver(_)
             | Action::Record(_)
             | Action::Sent(_)
+            | Action::Unsent(_)
             | Action::CoordinateMoved(_)
             | Action::Warning(_) => {}
         }

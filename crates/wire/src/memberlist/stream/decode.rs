@@ -24,6 +24,10 @@ pub struct StreamDecoder {
     stage: Stage,
     /// The wire is complete: more will not help.
     complete: bool,
+    /// It came under one of our keys.
+    sealed: bool,
+    /// What counts in place of `size_max` once that is known.
+    sealed_max: usize,
     parser: Parser,
 }
 
@@ -53,8 +57,20 @@ impl StreamDecoder {
             wire: Feed::default(),
             stage: Stage::First,
             complete: false,
+            sealed: false,
+            sealed_max: size_max,
             parser: Parser::new(size_max),
         }
+    }
+
+    /// The same, but what came under one of our keys may unpack to `sealed_max` bytes: only members make such streams.
+    pub fn trusting_keys(self, sealed_max: usize) -> StreamDecoder {
+        StreamDecoder { sealed_max, ..self }
+    }
+
+    /// True if what was read came under one of our keys.
+    pub fn was_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// Takes what came.
@@ -124,6 +140,9 @@ impl StreamDecoder {
                     };
                     self.wire.replace(opened);
                     self.complete = true;
+                    self.sealed = true;
+                    self.size_max = self.sealed_max;
+                    self.parser = Parser::new(self.sealed_max);
                     self.stage = Stage::Opened;
                 }
                 Stage::Opened => {
