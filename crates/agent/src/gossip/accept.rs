@@ -2,7 +2,12 @@
 //!
 //! Bounds: 128 streams, 32 of one source, of which 2 are served at a time while the others wait unread. A stream may have
 //! 128 KiB, which cost half a megabyte when decoded. One at a time in the process may have more: a megabyte, or 20 if its
-//! source is a member. Every stream ends at its deadline. So a source that is not a member costs about a megabyte.
+//! source is an established member; in a large pool a kilobyte for each known member, since those that come back from a
+//! partition are not established any more. What comes under one of our keys is from a member, whatever it unpacks to. Every
+//! stream ends at its deadline. So a source that is not a member costs about a megabyte.
+//!
+//! Of an unknown source's table as many new names are taken over as it may introduce (`hostile`); the rest comes when this
+//! node asks members of its own choice.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +20,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 use tribune_rt::net::{TcpListener, TcpStream};
 use tribune_rt::{CancellationToken, TaskGroup};
-use tribune_swim::{Message, PushPull};
+use tribune_swim::{Message, NodeState, PushPull, RemoteNode};
 
 use super::codec::{self, Allowance, StreamError, StreamMessage};
 use super::exchange::merge_text;
@@ -132,10 +137,18 @@ async fn serve(pool: &Pool, mut stream: TcpStream, from: SocketAddr, counted: &C
     // Without it the answer may wait; a failure to set it costs only that.
     let _ = stream.set_nodelay(true);
     let (ring, strict) = pool.shared.keys.incoming();
-    let mut allowance = Allowance::guarded(&pool.shared.large, pool.is_member(from.ip()));
+    let (established, members) = pool.standing(from.ip());
+    let mut allowance = Allowance::guarded(&pool.shared.large, established, members);
     let inbound = codec::read_stream(&mut stream, ring.as_deref(), strict, &mut allowance).await;
+    let (inbound, sealed) = match inbound {
+        Ok((message, sealed)) => (Ok(message), sealed),
+        Err(err) => (Err(err), false),
+    };
     match inbound {
-        Ok(StreamMessage::PushPull(remote)) => {
+        Ok(StreamMessage::PushPull(mut remote)) => {
+            if !sealed && !established {
+                limit_names(pool, from.ip(), &mut remote);
+            }
             push_pull(pool, &mut stream, from, remote).await;
         }
         Ok(StreamMessage::Ping(ping)) => {
@@ -172,11 +185,52 @@ async fn serve(pool: &Pool, mut stream: TcpStream, from: SocketAddr, counted: &C
     }
 }
 
+/// Leaves out of a stranger's table the new names that it may not introduce; its own name comes first.
+fn limit_names(pool: &Pool, from: IpAddr, remote: &mut PushPull) {
+    let new: Vec<bool> = {
+        let core = pool.shared.core.lock();
+        let is_new = |node: &RemoteNode| {
+            node.state == NodeState::Alive && core.member(&node.peer.name).is_none()
+        };
+        remote.nodes.iter().map(is_new).collect()
+    };
+    let wanted = new.iter().filter(|new| **new).count();
+    let (now, hostile) = (pool.env().mono(), &pool.shared.hostile);
+    let mut room =
+        hostile.introduces(now, from, u32::try_from(wanted).unwrap_or(u32::MAX)) as usize;
+    if room >= wanted {
+        return;
+    }
+    hostile.dropped(now, from, &"too many members from a stranger");
+    // One place is kept for the source itself.
+    let mut own_room = room.min(1);
+    room -= own_room;
+    let mut new = new.into_iter();
+    remote.nodes.retain(|node| {
+        let room = match new.next() {
+            Some(true) if node.peer.addr.ip() == from && own_room > 0 => &mut own_room,
+            Some(true) => &mut room,
+            _ => return true,
+        };
+        let fits = *room > 0;
+        *room = room.saturating_sub(1);
+        fits
+    });
+}
+
 async fn push_pull(pool: &Pool, stream: &mut TcpStream, from: SocketAddr, remote: PushPull) {
     let join = remote.join;
     let state = pool.shared.core.lock().state(join);
     let ring = pool.shared.keys.outgoing();
-    let bytes = codec::seal_push_pull(pool.env(), ring.as_deref(), state);
+    let bytes = match codec::seal_push_pull(pool.env(), ring.as_deref(), state) {
+        Ok(bytes) => bytes,
+        Err(err) => {
+            if let Some(suppressed) = pool.shared.hostile.may_warn(pool.env().mono()) {
+                warn!(%from, %err, suppressed, "memberlist: push/pull not answered");
+            }
+            return;
+        }
+    };
     if !send(stream, &bytes).await {
         return;
     }

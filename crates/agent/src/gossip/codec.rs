@@ -19,8 +19,10 @@ pub(super) use tribune_wire::serf::{CODEC, decode_tags, pack_event, unpack_event
 
 /// Bytes a stream may have without asking anybody. What is decoded from them takes up to three times as much.
 pub(super) const SMALL: usize = 128 << 10;
-/// Bytes of a large stream of somebody who is not a member.
+/// Bytes of a large stream of somebody who is not established, at least.
 const STRANGER: usize = 1 << 20;
+/// Bytes more for each member we know: whoever comes back to a large pool has a large state. Real ones take some 400.
+const STRANGER_PER_MEMBER: usize = 1 << 10;
 /// Bytes read at once.
 const CHUNK: usize = 8 << 10;
 
@@ -102,9 +104,25 @@ fn seal(env: &Env, ring: Option<&Keyring>, message: &StreamMessage) -> Vec<u8> {
 }
 
 /// A state as a stream.
-pub(super) fn seal_push_pull(env: &Env, ring: Option<&Keyring>, state: PushPull) -> Vec<u8> {
-    seal(env, ring, &StreamMessage::PushPull(state))
+///
+/// # Errors
+/// It is larger than what others read.
+pub(super) fn seal_push_pull(
+    env: &Env,
+    ring: Option<&Keyring>,
+    state: PushPull,
+) -> Result<Vec<u8>, TooLarge> {
+    let bytes = seal(env, ring, &StreamMessage::PushPull(state));
+    if bytes.len() > SIZE_MAX {
+        return Err(TooLarge(bytes.len()));
+    }
+    Ok(bytes)
 }
+
+/// The own state is too large for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("local node state of {0} bytes is larger than limit ({SIZE_MAX})")]
+pub(super) struct TooLarge(usize);
 
 /// A probe as a stream.
 pub(super) fn seal_stream_ping(
@@ -138,7 +156,19 @@ pub(super) struct Allowance<'a> {
     size_max: usize,
     /// For more: who lets it, and how much that is.
     more: Option<(&'a Semaphore, usize)>,
-    _permit: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Allowance<'_> {
+    /// A decoder for it. With more than a little comes trust in keys: what they open may unpack to any size.
+    fn decoder(&self) -> StreamDecoder {
+        let decoder = StreamDecoder::new(self.size_max);
+        if self.permit.is_some() {
+            decoder.trusting_keys(SIZE_MAX)
+        } else {
+            decoder
+        }
+    }
 }
 
 impl<'a> Allowance<'a> {
@@ -147,7 +177,7 @@ impl<'a> Allowance<'a> {
         Allowance {
             size_max,
             more: None,
-            _permit: None,
+            permit: None,
         }
     }
 
@@ -156,13 +186,23 @@ impl<'a> Allowance<'a> {
         Allowance::fixed(SIZE_MAX)
     }
 
-    /// A little; more if nobody else has more, and a lot more for a member.
-    pub(super) fn guarded(large: &'a Semaphore, member: bool) -> Allowance<'a> {
-        let more = if member { SIZE_MAX } else { STRANGER };
+    /// A little; more if nobody else has more, and a lot more for an established member. `members` is how many we know.
+    pub(super) fn guarded(
+        large: &'a Semaphore,
+        established: bool,
+        members: usize,
+    ) -> Allowance<'a> {
+        let more = if established {
+            SIZE_MAX
+        } else {
+            STRANGER
+                .max(STRANGER_PER_MEMBER.saturating_mul(members))
+                .min(SIZE_MAX)
+        };
         Allowance {
             size_max: SMALL,
             more: Some((large, more)),
-            _permit: None,
+            permit: None,
         }
     }
 
@@ -171,20 +211,20 @@ impl<'a> Allowance<'a> {
         let Some((large, more)) = self.more.take() else {
             return false;
         };
-        self._permit = large.acquire().await.ok();
+        self.permit = large.acquire().await.ok();
         self.size_max = more;
-        self._permit.is_some()
+        self.permit.is_some()
     }
 }
 
-/// Reads the one message of a direction of a stream.
+/// Reads the one message of a direction of a stream, and whether it came under one of our keys.
 pub(super) async fn read_stream(
     stream: &mut TcpStream,
     ring: Option<&Keyring>,
     strict: bool,
     allowance: &mut Allowance<'_>,
-) -> Result<StreamMessage, StreamError> {
-    let mut decoder = StreamDecoder::new(allowance.size_max);
+) -> Result<(StreamMessage, bool), StreamError> {
+    let mut decoder = allowance.decoder();
     // Kept only while more may be allowed: then everything is read anew.
     let mut kept = Vec::new();
     let mut chunk = vec![0; CHUNK];
@@ -199,13 +239,13 @@ pub(super) async fn read_stream(
             kept.extend_from_slice(&chunk[..count]);
         }
         match decoder.poll(ring, strict) {
-            Ok(Some(message)) => return Ok(message),
+            Ok(Some(message)) => return Ok((message, decoder.was_sealed())),
             Ok(None) => {}
             Err(err) if is_about_size(&err) && allowance.grow().await => {
-                decoder = StreamDecoder::new(allowance.size_max);
+                decoder = allowance.decoder();
                 decoder.push(&std::mem::take(&mut kept));
                 if let Some(message) = decoder.poll(ring, strict)? {
-                    return Ok(message);
+                    return Ok((message, decoder.was_sealed()));
                 }
             }
             Err(err) => return Err(err),

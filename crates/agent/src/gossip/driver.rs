@@ -17,12 +17,13 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use tribune_rt::net::{RecvBatch, UdpSocket};
 use tribune_rt::{CancellationToken, TaskGroup};
-use tribune_serf::{Action, KeyOperation, MemberChange, MemberEvent, Record, Stats};
+use tribune_serf::{Action, KeyOperation, MemberChange, MemberEvent, Record};
 use tribune_swim::{Message, Packet, Warning};
 use tribune_types::time::Mono;
 
 use super::codec;
 use super::exchange::{Purpose, stream_ping};
+use super::figures::{self, EventNames};
 use super::options::Fired;
 use super::snapshot::Snapshot;
 use super::turn::{Command, Turn, Waiters};
@@ -48,6 +49,7 @@ pub(super) struct Driver {
     pub(super) events: Option<mpsc::Sender<Fired>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) waiters: Waiters,
+    pub(super) names: EventNames,
     /// Reused: what the core asked for, and a datagram on its way.
     pub(super) out: Vec<Action>,
     pub(super) buffer: Vec<u8>,
@@ -95,12 +97,15 @@ impl Driver {
                 return;
             }
             core.on_time(now, &mut self.out);
+            figures::count(&core.take_tally());
             if now.since(self.sampled) >= SAMPLE_INTERVAL {
                 self.sampled = now;
-                sample(&core.stats());
+                figures::sample(&core.stats());
             }
         }
         self.carry_out().await;
+        // Each look at the clock is one at what there is to say, too.
+        figures::gossiped(self.pool.env().mono().since(now));
     }
 
     async fn on_command(&mut self, command: Command) {
@@ -128,7 +133,7 @@ impl Driver {
             let now = self.pool.env().mono();
             let (cipher, strict) = self.pool.shared.keys.incoming();
             let opened = codec::open_datagram(cipher.as_deref(), strict, bytes, |message| {
-                self.on_message(now, from, message);
+                self.on_message(now, from, cipher.is_some() && strict, message);
             });
             if let Err(problem) = opened {
                 let hostile = &self.pool.shared.hostile;
@@ -139,27 +144,21 @@ impl Driver {
         }
     }
 
-    /// Gives one message to the core.
-    fn on_message(&mut self, now: Mono, from: SocketAddr, message: Message) {
+    /// Gives one message to the core. It is authentic if nobody without a key can have made it.
+    fn on_message(&mut self, now: Mono, from: SocketAddr, authentic: bool, message: Message) {
         let shared = &self.pool.shared;
         let mut core = shared.core.lock();
         match &message {
-            Message::Alive(alive) => {
-                metrics::counter!("memberlist.msg.alive").increment(1);
-                if core.entry(&alive.peer.name).is_none()
-                    && !shared
-                        .hostile
-                        .introduces(from.ip(), || super::established(&core, now, from.ip()))
-                {
-                    drop(core);
-                    shared
-                        .hostile
-                        .dropped(now, from.ip(), &"too many members from a stranger");
-                    return;
-                }
+            Message::Alive(alive)
+                if !authentic
+                    && core.member(&alive.peer.name).is_none()
+                    && shared.hostile.introduces(now, from.ip(), 1) == 0
+                    && !super::established(&core, now, from.ip()) =>
+            {
+                drop(core);
+                let problem = &"too many members from a stranger";
+                return shared.hostile.dropped(now, from.ip(), problem);
             }
-            Message::Suspect(_) => metrics::counter!("memberlist.msg.suspect").increment(1),
-            Message::Dead(_) => metrics::counter!("memberlist.msg.dead").increment(1),
             Message::User(bytes) => {
                 metrics::histogram!("serf.msgs.received").record(bytes.len() as f64);
                 // An intent changes what a reader sees without news of its own.
@@ -201,6 +200,7 @@ impl Driver {
             &mut self.buffer,
         );
         metrics::counter!("memberlist.udp.sent").increment(self.buffer.len() as u64);
+        figures::sent(&packet.parts);
         if let Err(err) = self.socket.send_to(&self.buffer, packet.to).await {
             debug!(%err, to = %packet.to, "memberlist: send failed");
             let now = self.pool.env().mono();
@@ -242,8 +242,7 @@ impl Driver {
                 name,
                 payload,
             } => {
-                metrics::counter!("serf.events").increment(1);
-                metrics::counter!(format!("serf.events.{name}")).increment(1);
+                self.names.event(&name);
                 let fired = Fired {
                     ltime,
                     name,
@@ -256,9 +255,9 @@ impl Driver {
                 }
             }
             // Consul answers no queries but those of the layer itself.
-            Action::Query(_) => metrics::counter!("serf.queries").increment(1),
+            Action::Query(asked) => self.names.query(&asked.name),
             Action::KeyQuery { operation, asked } => {
-                metrics::counter!("serf.queries").increment(1);
+                self.names.query(&asked.name);
                 info!("serf: Received {} query", query_word(operation));
                 let pool = self.pool.clone();
                 self.tasks.spawn("gossip-keys", async move {
@@ -276,7 +275,8 @@ impl Driver {
             }
             Action::QueryOver(query) => self.waiters.over(query),
             Action::Record(record) => self.record(&record),
-            Action::Sent(ticket) => self.waiters.sent(ticket),
+            Action::Sent(ticket) => self.waiters.sent(ticket, true),
+            Action::Unsent(ticket) => self.waiters.sent(ticket, false),
             Action::Left => {
                 self.pool.shared.changed();
                 self.waiters.left();
@@ -338,12 +338,9 @@ impl Driver {
                     "memberlist: node answers over TCP but not over UDP; network may be misconfigured"
                 );
             }),
-            Warning::Suspected(node) => {
-                metrics::counter!("memberlist.degraded.probe").increment(1);
-                self.warn(|suppressed| {
-                    info!(%node, suppressed, "memberlist: suspect has failed, no acks received");
-                });
-            }
+            Warning::Suspected(node) => self.warn(|suppressed| {
+                info!(%node, suppressed, "memberlist: suspect has failed, no acks received");
+            }),
             Warning::Refuted { from } => self.warn(|suppressed| {
                 warn!(%from, suppressed, "memberlist: refuting a suspect or dead message");
             }),
@@ -351,15 +348,6 @@ impl Driver {
                 warn!(%node, %reason, suppressed, "memberlist: ignoring an alive message");
             }),
         }
-    }
-}
-
-/// Figures of the core as metrics.
-fn sample(stats: &Stats) {
-    metrics::gauge!("memberlist.health.score").set(f64::from(stats.health_score));
-    let names = ["serf.queue.Intent", "serf.queue.Event", "serf.queue.Query"];
-    for (name, len) in names.into_iter().zip(stats.queued) {
-        metrics::histogram!(name).record(len as f64);
     }
 }
 

@@ -12,6 +12,7 @@ use tribune_types::time::Mono;
 
 use super::Pool;
 use super::codec::{self, Allowance, StreamError, StreamMessage};
+use super::figures::millis;
 use super::join::dial_text;
 
 /// Why states are exchanged.
@@ -46,8 +47,9 @@ impl Pool {
         let started = self.env().mono();
         let mut stream = self.connect(to).await?;
         let state = self.shared.core.lock().state(join);
-        let bytes =
-            codec::seal_push_pull(self.env(), self.shared.keys.outgoing().as_deref(), state);
+        let ring = self.shared.keys.outgoing();
+        let bytes = codec::seal_push_pull(self.env(), ring.as_deref(), state)
+            .map_err(|err| err.to_string())?;
         let failed = |err: std::io::Error| format!("exchange with {to}: {err}");
         stream.write_all(&bytes).await.map_err(failed)?;
         metrics::counter!("memberlist.tcp.sent").increment(bytes.len() as u64);
@@ -56,8 +58,8 @@ impl Pool {
         let mut allowance = Allowance::wished();
         let reply = codec::read_stream(&mut stream, cipher.as_deref(), strict, &mut allowance);
         let remote = match reply.await {
-            Ok(StreamMessage::PushPull(remote)) => remote,
-            Ok(StreamMessage::Error(text)) => return Err(format!("remote error: {text}")),
+            Ok((StreamMessage::PushPull(remote), _)) => remote,
+            Ok((StreamMessage::Error(text), _)) => return Err(format!("remote error: {text}")),
             Ok(_) => return Err("unexpected answer to a push/pull".to_owned()),
             Err(StreamError::Closed) => return Err("EOF".to_owned()),
             Err(err) => return Err(err.to_string()),
@@ -71,7 +73,7 @@ impl Pool {
             .await
             .ok_or_else(|| "shutting down".to_owned())?;
         let took = self.env().mono().since(started);
-        metrics::histogram!("memberlist.pushPullNode").record(took.as_secs_f64() * 1000.0);
+        metrics::histogram!("memberlist.pushPullNode").record(millis(took));
         merged.map_err(|err| merge_text(&err))
     }
 
@@ -148,8 +150,8 @@ async fn ping(pool: &Pool, to: SocketAddr, node: &Text, seq: u32) -> Result<bool
     let (cipher, strict) = pool.shared.keys.incoming();
     let mut allowance = Allowance::fixed(codec::SMALL);
     match codec::read_stream(&mut stream, cipher.as_deref(), strict, &mut allowance).await {
-        Ok(StreamMessage::Ack(ack)) => Ok(ack.seq == seq),
-        Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}").into()),
+        Ok((StreamMessage::Ack(ack), _)) => Ok(ack.seq == seq),
+        Ok((StreamMessage::Error(text), _)) => Err(format!("remote error: {text}").into()),
         Ok(_) => Err("unexpected answer to a ping".to_owned().into()),
         Err(err) => Err(err.to_string().into()),
     }

@@ -2,7 +2,8 @@
 //!
 //! In: what was wrong with a datagram or a stream, and where it came from. Out: a metric, and at most one line every ten
 //! seconds that says how many were not told. A source that is not an established member may introduce a bounded number of
-//! members: without that, made-up names would fill the memory of a pool without encryption.
+//! members at once, and then one a second: without that, made-up names would fill the memory of a pool without encryption,
+//! and without the one a second a busy address that many agents share would be shut out in the end.
 //!
 //! Bounds: 256 sources are told apart; the counts of further ones go into one.
 
@@ -18,8 +19,10 @@ use tribune_types::time::Mono;
 const SOURCES_MAX: usize = 256;
 /// Between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// Names a source may introduce without being a member itself. Each costs about a kilobyte.
+/// Names a source may introduce at once without being a member itself. Each costs about a kilobyte.
 const INTRODUCED_MAX: u32 = 500;
+/// One more may follow after this time.
+const INTRODUCED_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines about the pool itself that may come at once, and how fast further ones may follow.
 const WARNINGS_BURST: u32 = 20;
 const WARNING_INTERVAL: Duration = Duration::from_secs(2);
@@ -46,7 +49,9 @@ struct State {
 #[derive(Debug, Default, Clone, Copy)]
 struct Source {
     dropped: u64,
+    /// Names introduced, less those that time has made up for.
     introduced: u32,
+    as_of: Mono,
 }
 
 impl State {
@@ -79,16 +84,19 @@ impl Hostile {
         warn!(%from, %problem, dropped, suppressed, "memberlist: dropped what cannot be understood");
     }
 
-    /// Counts a new name that a source brings. False if it brought too many and `established` says that it is not a member.
-    pub(super) fn introduces(&self, from: IpAddr, established: impl FnOnce() -> bool) -> bool {
+    /// Counts new names that a source brings; how many of them it may introduce as a stranger.
+    pub(super) fn introduces(&self, now: Mono, from: IpAddr, count: u32) -> u32 {
         let mut state = self.state.lock();
         let source = state.source(from);
-        source.introduced = source.introduced.saturating_add(1);
-        if source.introduced <= INTRODUCED_MAX {
-            return true;
+        let passed = now.since(source.as_of).as_nanos() / INTRODUCED_INTERVAL.as_nanos();
+        if passed > 0 {
+            let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+            source.introduced = source.introduced.saturating_sub(passed);
+            source.as_of = now;
         }
-        drop(state);
-        established()
+        let allowed = count.min(INTRODUCED_MAX - source.introduced);
+        source.introduced += allowed;
+        allowed
     }
 
     /// True if one more line about the pool may be written; with the number of those that were not.
@@ -134,14 +142,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_introduces_some_members_and_an_established_member_any_number() {
+    fn a_stranger_introduces_some_members_at_once_and_then_one_a_second() {
         let hostile = Hostile::default();
-        for _ in 0..INTRODUCED_MAX {
-            assert!(hostile.introduces(ip(1), || false));
+        // (second, source, brings, may)
+        for (at, from, count, want) in [
+            (100, 1, 200, 200),
+            (100, 1, 400, 300),
+            (100, 1, 1, 0),
+            (100, 2, 1, 1),
+            (101, 1, 5, 1),
+            (104, 1, 2, 2),
+            (104, 1, 2, 1),
+            (104, 1, 2, 0),
+            (9999, 1, u32::MAX, INTRODUCED_MAX),
+            (9999, 1, u32::MAX, 0),
+        ] {
+            let may = hostile.introduces(secs(at), ip(from), count);
+            assert_eq!(may, want, "{count} of {from} at {at}");
         }
-        assert!(!hostile.introduces(ip(1), || false));
-        assert!(hostile.introduces(ip(1), || true));
-        assert!(hostile.introduces(ip(2), || false));
     }
 
     #[test]

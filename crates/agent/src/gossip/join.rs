@@ -2,6 +2,11 @@
 //!
 //! An address is `host`, `host:port` or `name/host:port`; a name stands for all of its addresses, and each is tried. Error
 //! texts are those that Consul's users know; they reach HTTP clients and logs.
+//!
+//! Names are looked up by the system alone. The original first asks the first server of `resolv.conf` for ANY record of
+//! the name over TCP, so that a long list of addresses arrives whole; what fails there falls back to the system. That is
+//! left out: the system's resolver goes over to TCP by itself when an answer is cut, many servers do not answer ANY (RFC
+//! 8482), and the detour ignores `hosts` and `nsswitch.conf` and waits for servers that do not speak TCP.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 

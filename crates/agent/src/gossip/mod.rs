@@ -20,6 +20,7 @@ mod consul;
 mod coordinates;
 mod driver;
 mod exchange;
+mod figures;
 mod hostile;
 mod join;
 mod keyring;
@@ -61,6 +62,7 @@ pub(crate) use wan_keys::WanKeys;
 
 use driver::Driver;
 use exchange::Purpose;
+use figures::EventNames;
 use hostile::Hostile;
 use keys::Keys;
 use members::{Followers, Roster};
@@ -80,6 +82,8 @@ const ESTABLISHED_AFTER: Duration = Duration::from_secs(30);
 /// Consul's settings of the layer above failure detection (gossip.md section 9.2).
 const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
 const LEAVE_PROPAGATE_DELAY: Duration = Duration::from_secs(3);
+/// A broadcast of a leave was not sent in time; what Consul's users read then.
+const UNTOLD: &str = "timed out broadcasting node removal";
 /// A member that is not known as failed is forgotten when its leave has had its time; a moment more to see it.
 const PRUNE_WAIT: Duration = Duration::from_secs(9);
 const _: () =
@@ -233,6 +237,7 @@ impl Pool {
             events: options.events,
             snapshot,
             waiters: Waiters::default(),
+            names: EventNames::default(),
             out,
             buffer: Vec::new(),
             sampled: env.mono(),
@@ -306,14 +311,11 @@ impl Pool {
         self.shared.followers.subscribe()
     }
 
-    /// True if another member that is there has this address. O(members).
-    fn is_member(&self, ip: IpAddr) -> bool {
+    /// Whether another member with this address is established, and the number of members in any state. O(members).
+    fn standing(&self, ip: IpAddr) -> (bool, usize) {
+        let now = self.env().mono();
         let core = self.shared.core.lock();
-        core.swim().entries().any(|entry| {
-            entry.peer.addr.ip() == ip
-                && entry.state == NodeState::Alive
-                && entry.peer.name != self.shared.name
-        })
+        (established(&core, now, ip), core.stats().members)
     }
 
     /// Gives the core a turn; `None` if the pool has ended.
@@ -355,7 +357,10 @@ impl Pool {
 
     /// Declares a failed member as left, and with `prune` forgets it, which takes 8 s if it is not known as failed: waits
     /// for both. False if there is no such member.
-    pub(crate) async fn force_leave(&self, node: &str, prune: bool) -> bool {
+    ///
+    /// # Errors
+    /// Not all were told in time, in the words of Consul. Here it is done, and the others may hear of it yet.
+    pub(crate) async fn force_leave(&self, node: &str, prune: bool) -> Result<bool, &'static str> {
         let node: Text = Text::from(node);
         let (tx, sent) = oneshot::channel();
         let mut news = self.subscribe();
@@ -376,14 +381,16 @@ impl Pool {
             .unwrap_or(false);
         if known {
             // Closed: nobody else is there to be told.
-            let _ = sent.await;
+            if !sent.await.unwrap_or(true) {
+                return Err(UNTOLD);
+            }
         }
         if known && prune {
             let gone = async { while self.is_known(&node) && news.next().await.is_some() {} };
             // A member that says it is there stays.
             let _ = self.env().timeout(PRUNE_WAIT, gone).await;
         }
-        known
+        Ok(known)
     }
 
     /// True if the pool has a member of this name, in whatever state.
@@ -488,10 +495,12 @@ fn spawn(tasks: &TaskGroup, name: &'static str, work: impl Future<Output = ()> +
     });
 }
 
-/// True if a member with this address has been there for a while. O(members).
+/// True if another member with this address has been there for a while. O(members).
 fn established(core: &Serf, now: Mono, ip: IpAddr) -> bool {
+    let own = core.swim().name();
     core.swim().entries().any(|entry| {
         entry.peer.addr.ip() == ip
+            && entry.peer.name != *own
             && entry.state == NodeState::Alive
             && now.since(entry.since) >= ESTABLISHED_AFTER
     })

@@ -22,6 +22,8 @@ use tribune_rt::{CancellationToken, Env};
 use tribune_serf::{Record, Restored};
 use tribune_wire::serf::snapshot;
 
+use super::figures::millis;
+
 /// Between the first waiting line and its flush.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// Smaller files are not compacted.
@@ -81,6 +83,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut writer = Some(Writer {
+        clock: env.clone(),
         disk: env.disk(),
         path,
         open: None,
@@ -125,6 +128,7 @@ pub(super) async fn run(
 
 /// The file and how long it is.
 struct Writer {
+    clock: Env,
     disk: Disk,
     path: PathBuf,
     open: Option<(File, u64)>,
@@ -135,6 +139,7 @@ impl Writer {
         if pending.rewrite {
             return self.rewrite(&contents().0);
         }
+        let began = self.clock.mono();
         let (file, len) = match self.open.take() {
             Some(open) => open,
             None => self.open_file()?,
@@ -144,7 +149,8 @@ impl Writer {
             file.sync_data()?;
         }
         let len = len + pending.lines.len() as u64;
-        metrics::histogram!("serf.snapshot.appendLine").record(0.0);
+        metrics::histogram!("serf.snapshot.appendLine")
+            .record(millis(self.clock.mono().since(began)));
         self.open = Some((file, len));
         if len <= COMPACT_SIZE_MIN || pending.left {
             return Ok(());
@@ -185,6 +191,7 @@ impl Writer {
         for record in records {
             line(record, &mut lines);
         }
+        let began = self.clock.mono();
         let mut temp = self.path.as_os_str().to_owned();
         temp.push(".compact");
         let temp = PathBuf::from(temp);
@@ -204,6 +211,8 @@ impl Writer {
         self.disk.sync_dir(folder)?;
         debug!(file = %self.path.display(), bytes = lines.len(), "serf: snapshot compacted");
         self.open = Some((file, lines.len() as u64));
+        let took = self.clock.mono().since(began);
+        metrics::histogram!("serf.snapshot.compact").record(millis(took));
         Ok(())
     }
 }

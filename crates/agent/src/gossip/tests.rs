@@ -196,10 +196,10 @@ async fn who_leaves_is_left_and_who_is_gone_has_failed_until_forced() {
     b.stop().await;
     c.stop().await;
     a.until_status("c", MemberStatus::Failed).await;
-    assert!(a.pool.force_leave("c", false).await);
+    assert_eq!(a.pool.force_leave("c", false).await, Ok(true));
     a.until_status("c", MemberStatus::Left).await;
-    assert!(!a.pool.force_leave("nobody", false).await);
-    assert!(a.pool.force_leave("c", true).await);
+    assert_eq!(a.pool.force_leave("nobody", false).await, Ok(false));
+    assert_eq!(a.pool.force_leave("c", true).await, Ok(true));
     a.until("c forgotten", |members| {
         members.iter().all(|(name, _)| name != "c")
     })
@@ -358,4 +358,76 @@ async fn a_taken_port_is_named() {
             addr.port()
         )
     );
+}
+
+/// Sends a state of invented members, and its maker as the last of them, to an agent; how many that then knows.
+async fn pushed_by_a_stranger(env: &Env, key: &str) -> usize {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let special = Special {
+        key,
+        ..Special::default()
+    };
+    let a = Node::start(env, "a", &special);
+    let invented = (0..600_u16).map(|n| {
+        let [high, low] = n.to_be_bytes();
+        let ip = if n == 599 {
+            [127, 0, 0, 1]
+        } else {
+            [127, 88, high, low]
+        };
+        tribune_swim::RemoteNode {
+            peer: Arc::new(tribune_swim::Peer {
+                name: text(&format!("invented-{n}")),
+                addr: (ip, 8301).into(),
+                meta: Arc::default(),
+                versions: Some(tribune_swim::Versions::CONSUL),
+            }),
+            incarnation: 1,
+            state: NodeState::Alive,
+        }
+    });
+    let state = tribune_swim::PushPull {
+        join: true,
+        nodes: invented.collect(),
+        user_state: Vec::new(),
+    };
+    let ring = a.pool.shared.keys.outgoing();
+    let bytes = codec::seal_push_pull(env, ring.as_deref(), state).unwrap();
+    let addr = a.addr.parse().unwrap();
+    let mut stream = tribune_rt::net::TcpStream::connect(env, addr)
+        .await
+        .unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    a.until("the maker", |members| {
+        members.iter().any(|(name, _)| name == "invented-599")
+    })
+    .await;
+    let known = a.statuses().len() - 1;
+    a.stop().await;
+    known
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_introduces_some_of_its_members_and_a_holder_of_the_key_all() {
+    let env = Env::ambient().unwrap();
+    assert_eq!(pushed_by_a_stranger(&env, "").await, 500);
+    assert_eq!(pushed_by_a_stranger(&env, KEY).await, 600);
+}
+
+#[tokio::test]
+async fn a_state_that_nobody_would_read_is_not_sent() {
+    let env = Env::ambient().unwrap();
+    let state = |size: usize| tribune_swim::PushPull {
+        // Without patterns, so that it stays as large as it is.
+        user_state: {
+            let mut bytes = vec![0; size];
+            env.fill_random(&mut bytes);
+            bytes
+        },
+        ..tribune_swim::PushPull::default()
+    };
+    assert!(codec::seal_push_pull(&env, None, state(1 << 20)).is_ok());
+    let err = codec::seal_push_pull(&env, None, state(20 << 20)).unwrap_err();
+    assert!(err.to_string().starts_with("local node state of "), "{err}");
 }

@@ -42,17 +42,18 @@ pub(super) enum QueryNews {
 /// Who waits for what. Every entry ends by a deadline of the core: broadcasts, leaving and queries all have one.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    pub(super) tickets: BTreeMap<Ticket, oneshot::Sender<()>>,
+    /// Told whether the broadcast was sent in time.
+    pub(super) tickets: BTreeMap<Ticket, oneshot::Sender<bool>>,
     pub(super) left: Vec<oneshot::Sender<()>>,
     pub(super) queries: BTreeMap<QueryId, mpsc::Sender<QueryNews>>,
 }
 
 impl Waiters {
-    /// A broadcast has ended.
-    pub(super) fn sent(&mut self, ticket: Ticket) {
+    /// A broadcast has ended, or its time is over.
+    pub(super) fn sent(&mut self, ticket: Ticket, in_time: bool) {
         if let Some(waiter) = self.tickets.remove(&ticket) {
             // Whoever waited may be gone.
-            let _ = waiter.send(());
+            let _ = waiter.send(in_time);
         }
     }
 
