@@ -31,7 +31,7 @@ pub(crate) fn current() -> Option<Env> {
 }
 
 /// Polls `future` with `env` as the node of this thread.
-#[cfg(feature = "sim")]
+#[cfg(any(feature = "sim", test))]
 pub(crate) async fn within<F: Future>(env: Env, future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| {

@@ -156,7 +156,7 @@ impl Rate {
 ///
 /// # Panics
 /// When the runtime cannot be built, or the future panics.
-#[cfg(feature = "sim")]
+#[cfg(any(feature = "sim", test))]
 pub fn block_on<M, F>(seed: u64, make_future: M) -> F::Output
 where
     M: FnOnce(crate::Env) -> F,
