@@ -11,6 +11,7 @@ pub mod info;
 mod local_state;
 pub mod logs;
 pub mod node_id;
+mod peers_file;
 mod persist;
 mod profile;
 mod report;
@@ -24,4 +25,7 @@ mod watches;
 pub use client::ServerAddr;
 pub use gossip::PoolError;
 pub use handle::Handle;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use persist::fuzzing;
 pub use tribune_server::answer::{Answer, Form, Shared};

@@ -14,7 +14,7 @@ use tribune_net::NetOptions;
 use tribune_raft::{SnapshotConfig, Timing};
 use tribune_rt::disk::{File, OpenOptions};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
-use tribune_server::{Authorizer, NodeFacts, Server, ServerOptions};
+use tribune_server::{Authorizer, Bootstrap, NodeFacts, RecoveredServer, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::text::text;
 
@@ -27,6 +27,7 @@ pub use crate::local_state::{Applied, Reload};
 use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
+use crate::peers_file::PeersFile;
 use crate::rpc::RpcServer;
 use crate::telemetry::Telemetry;
 
@@ -72,6 +73,16 @@ pub enum StartError {
     InUse {
         /// The folder.
         path: std::path::PathBuf,
+    },
+    /// The operator's peer set cannot be used. The server did not start, and the file is as it was.
+    #[error(
+        "Failed to start Consul server: Failed to start Raft: recovery failed: {path:?}: {what}"
+    )]
+    PeersFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// The server does not start.
     #[error("Failed to start Consul server: {0}")]
@@ -155,10 +166,20 @@ impl Agent {
         };
         let stop = CancellationToken::new();
         let server = if identity.server {
-            let options = server_options(&config, &identity);
+            let peers_file =
+                PeersFile::find(env, config.data_dir.as_deref().filter(|_| !config.dev_mode))?;
+            let recover = match &peers_file {
+                Some(file) => file.servers()?,
+                None => Vec::new(),
+            };
+            let options = server_options(&config, &identity, recover);
             // Large, and not needed on a client: kept out of this future.
             let started = Server::start(env, options, Authorizer::allow_all(), &stop);
-            Some(Box::pin(started).await.map_err(StartError::Server)?)
+            let started = Box::pin(started).await.map_err(StartError::Server)?;
+            if let Some(file) = peers_file {
+                file.applied();
+            }
+            Some(started)
         } else {
             None
         };
@@ -224,6 +245,7 @@ impl Agent {
                 handshake_timeout: config.limits.rpc_handshake_timeout,
                 conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
                 message_max: RPC_MESSAGE_MAX,
+                peers: server.as_ref().map(Server::peer_handler),
                 ..NetOptions::new(config.addrs.rpc_bind)
             };
             let addr = rpc.addr;
@@ -250,6 +272,11 @@ impl Agent {
     /// The handle for fronts.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Its server half, for those who look behind the handle: simulations.
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     /// Waits until the agent wants to end by itself. Cancel safe.
@@ -284,21 +311,23 @@ impl Agent {
         Ok(())
     }
 
-    /// Leaves the cluster gracefully: first the gossip pool; then a server among others waits. Alone there is nothing to
-    /// hand over.
+    /// Leaves the cluster gracefully. A server among others hands over what it leads, leaves the pool, upon which the
+    /// leader takes it out of the peer set, takes no more requests while those on their way end, and waits until the
+    /// others count without it. Alone there is nothing to hand over.
     pub async fn leave(&self) {
         self.handle.inner.local.sync.end();
+        let among_others = { self.server.as_ref() }.filter(|server| server.has_other_voters());
+        if let Some(server) = among_others {
+            server.hand_over().await;
+        }
         if let Some(pool) = &self.handle.inner.lan {
             pool.leave().await;
         }
-        let peers = self
-            .server
-            .as_ref()
-            .map_or(0, |server| server.status_peers().len());
-        if peers > 1 {
-            self.env
-                .sleep(self.handle.config().performance.leave_drain_time)
-                .await;
+        if let Some(server) = among_others {
+            server.refuse_requests();
+            let drain = self.handle.config().performance.leave_drain_time;
+            self.env.sleep(drain).await;
+            server.wait_until_removed().await;
         }
     }
 
@@ -382,7 +411,11 @@ fn node_facts(config: &Config, identity: &Identity) -> NodeFacts {
     }
 }
 
-fn server_options(config: &Config, identity: &Identity) -> ServerOptions {
+fn server_options(
+    config: &Config,
+    identity: &Identity,
+    recover: Vec<RecoveredServer>,
+) -> ServerOptions {
     ServerOptions {
         node: identity.node.clone(),
         id: identity.id,
@@ -392,7 +425,11 @@ fn server_options(config: &Config, identity: &Identity) -> ServerOptions {
         rpc_port: config.addrs.rpc_advertise.port(),
         data_dir: config.data_dir.clone().filter(|_| !config.dev_mode),
         // A development agent is a cluster of its own.
-        bootstrap: config.server.bootstrap || config.dev_mode,
+        bootstrap: Bootstrap::of(
+            config.server.bootstrap || config.dev_mode,
+            config.server.bootstrap_expect,
+        ),
+        recover,
         version: text(COMPATIBLE_VERSION),
         default_query_time: config.http.default_query_time,
         max_query_time: config.http.max_query_time,

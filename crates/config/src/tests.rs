@@ -583,6 +583,7 @@ fn settings_that_protect_are_refused_until_they_are_enforced() {
 fn features_without_code_are_named_in_a_warning() {
     for (text, key) in [
         ("", "connect.enabled"),
+        ("raft_protocol = 2", "raft_protocol"),
         ("retry_join_wan = [\"a\"]", "retry_join_wan"),
         ("start_join_wan = [\"a\"]", "start_join_wan"),
         ("ports { grpc = 8502 }", "ports.grpc"),

@@ -105,9 +105,9 @@ static ROWS: &[Row] = &[
         "ACLs are not enforced yet, and the default policy is deny",
     ),
     warn(
-        "bootstrap_expect",
-        |c, _| c.server.bootstrap_expect > 1,
-        "clusters of several servers are not built yet; this server waits for the others for ever",
+        "raft_protocol",
+        |c, _| c.server.enabled && c.raft.protocol != 3,
+        "Tribune's servers have one protocol between them, and tell others that it is version 3",
     ),
     warn(
         "start_join_wan",

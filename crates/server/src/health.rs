@@ -1,29 +1,16 @@
-//! Health of the peer set: the leader judges every server by its own figures, periodically and on request.
+//! Figures of this server, and the health of the peer set, which the leader judges (`autopilot`).
 
-use tribune_leader::autopilot::{Observed, Stats};
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
 use tribune_types::id::Term;
-use tribune_types::member::MemberStatus;
 use tribune_types::raft::ServerStats;
-use tribune_types::text::text;
+use tribune_wire::rpc;
 
 use crate::Server;
-
-/// Keeps the stable-since times current while leading.
-pub(crate) async fn run(server: Server) {
-    loop {
-        tokio::select! {
-            biased;
-            () = server.stop().cancelled() => return,
-            () = server.env().sleep(server.options().health_interval) => {}
-        }
-        if server.is_leader() {
-            observe(&server);
-        }
-    }
-}
+use crate::autopilot;
+use crate::forward::unreadable;
+use crate::route::Origin;
 
 impl Server {
     /// How far the log of this server is.
@@ -40,55 +27,20 @@ impl Server {
     ///
     /// # Errors
     /// Denied, or no leader.
-    pub async fn operator_health(&self, caller: &Caller) -> Result<OperatorHealth, RpcError> {
+    pub async fn operator_health(
+        &self,
+        origin: Origin,
+        caller: &Caller,
+    ) -> Result<OperatorHealth, RpcError> {
         self.authorizer().management(caller)?;
-        self.wait_for_leadership().await?;
-        Ok(observe(self))
-    }
-}
-
-fn observe(server: &Server) -> OperatorHealth {
-    let metrics = server.raft().metrics();
-    let version = server.version();
-    let own = server.options();
-    let observed: Vec<Observed> = server
-        .raft()
-        .membership()
-        .peers
-        .iter()
-        .map(|peer| {
-            let id = peer.id;
-            let is_self = id == own.id;
-            // Figures of other servers arrive by the server RPC, which this server does not speak yet.
-            let stats = is_self.then_some(Stats {
-                last_contact: std::time::Duration::ZERO,
-                last_term: Term(metrics.last_log_term.0),
-                last_index: metrics.last_log_index.0,
-            });
-            Observed {
-                id,
-                name: version
-                    .node_by_id(&id)
-                    .map_or_else(|| text("(unknown)"), |node| node.name.clone()),
-                address: text(&peer.addr),
-                version: own.version.clone(),
-                serf: if is_self {
-                    MemberStatus::Alive
-                } else {
-                    MemberStatus::None
-                },
-                leader: is_self,
-                voter: peer.voter,
-                stats,
+        if !self.leads_on() {
+            let body = rpc::encode_server_health(&self.options().datacenter, caller.token.secret());
+            let mut hold = self.hold();
+            let asked = self.at_leader(origin, &mut hold, rpc::SERVER_HEALTH, &body);
+            if let Some(reply) = asked.await? {
+                return rpc::decode_server_health_reply(&reply).map_err(|err| unreadable(&err));
             }
-        })
-        .collect();
-    let config = version
-        .autopilot()
-        .map(|config| (*config).clone())
-        .unwrap_or_default();
-    server
-        .health_tracker()
-        .lock()
-        .observe(server.env().wall(), &config, &observed)
+        }
+        Ok(autopilot::report(self).await)
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! On gaining leadership: a barrier, soft memory built anew from the state, autopilot settings stored if absent, the
 //! server itself registered in the catalog, and only then ready for consistent reads. While leading: sessions are ended
-//! on time, tombstones reaped, coordinates committed, and the catalog follows the gossip pool (`reconciling`).
+//! on time, tombstones reaped, coordinates committed; the peer set and the catalog follow the gossip pool
+//! (`reconciling`), and servers are looked after (`autopilot`).
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::time::Mono;
 
-use crate::{Server, reconciling};
+use crate::{Server, autopilot, reconciling};
 
 /// Wait before establishing leadership is tried again.
 const ESTABLISH_RETRY: Duration = Duration::from_secs(1);
@@ -64,11 +65,12 @@ async fn lead(server: &Server) {
     }
     server.set_ready(true);
     server.leading().notify_waiters();
-    // Both end with the term: they are dropped together.
+    // They end with the term: they are dropped together.
     tokio::select! {
         biased;
         () = duties(server, epoch) => {}
         () = reconciling::run(server) => {}
+        () = autopilot::run(server) => {}
     }
 }
 

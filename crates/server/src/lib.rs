@@ -8,18 +8,30 @@
 
 pub mod answer;
 mod authorize;
+mod autopilot;
+mod bootstrapping;
+mod directory;
+mod forward;
 mod health;
+mod hold;
 mod hub;
+mod joining;
 mod leading;
+mod leaving;
 mod machine;
 mod membership;
 mod options;
+mod peers;
 mod reads;
 mod reconciling;
+mod recovering;
+mod route;
 mod snapshots;
 mod soft;
 mod store;
+mod together;
 mod validate;
+mod watching;
 mod writes;
 
 use std::sync::Arc;
@@ -27,9 +39,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tribune_leader::autopilot::HealthTracker;
+use tokio::sync::{Notify, mpsc};
 use tribune_leader::coordinates::CoordinateBatch;
+use tribune_net::{Peers, Pool};
 use tribune_raft::{Raft, RaftConfig};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_state::{State, Version};
@@ -37,17 +49,26 @@ use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 
 pub use authorize::{Access, Authorizer};
-pub use options::ServerOptions;
+pub use options::{Bootstrap, ServerOptions};
+pub use recovering::RecoveredServer;
+pub use route::Origin;
 pub use snapshots::{SnapshotRestore, SnapshotSave};
 pub use tribune_leader::reconcile::NodeFacts;
 
+use autopilot::Autopilot;
+use bootstrapping::Promise;
+use directory::Directory;
 use hub::Hub;
 use membership::Membership;
+use peers::PeerTransport;
 use soft::Soft;
 use store::Store;
 
 /// How long the founding entry may take to be written.
 const BOOTSTRAP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Members to force out that may wait.
+const FORCE_LEAVES_MAX: usize = 64;
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +76,9 @@ pub enum StartError {
     /// The log or the snapshots cannot be used.
     #[error("failed to start the replicated log")]
     Raft(#[from] tribune_raft::OpenError),
+    /// The given peer set cannot be put in place of the lost one.
+    #[error("failed to recover the peer set: {0}")]
+    Recover(String),
     /// The first server of a cluster could not be founded.
     #[error("failed to bootstrap the cluster")]
     Bootstrap(#[from] tribune_raft::BootstrapError),
@@ -76,10 +100,20 @@ struct Inner {
     soft: Arc<Soft>,
     coordinates: Mutex<CoordinateBatch>,
     membership: Membership,
-    health: Mutex<HealthTracker>,
+    directory: Arc<Directory>,
+    peers: Peers,
+    promise: Mutex<Option<Promise>>,
+    autopilot: Mutex<Autopilot>,
+    /// Names of members that the pool shall take for left.
+    force_leaves: mpsc::Sender<Text>,
+    force_leaves_taken: Mutex<Option<mpsc::Receiver<Text>>>,
     authorizer: Authorizer,
-    /// Leadership was gained, established or lost.
+    /// Connections to the server ports of other servers.
+    calls: Pool,
+    /// Leadership was gained, established or lost, or another leader is known.
     leading: Notify,
+    /// No more requests are taken.
+    leaving: AtomicBool,
     ready: AtomicBool,
     blocking: AtomicUsize,
     tasks: TaskGroup,
@@ -112,14 +146,15 @@ impl Server {
             snapshot: options.snapshot,
             ..RaftConfig::new(options.id, addr.clone(), options.data_dir.clone())
         };
-        let raft = Raft::open(
-            env,
-            config,
-            Box::new(machine),
-            Arc::new(tribune_raft::NoPeers),
-        )
-        .await?;
+        let tasks = env.group(stop);
+        let directory = Arc::new(Directory::default());
+        let own = peers::peer_id(options.id);
+        let peers = Peers::new(env, &tasks, own, tribune_net::PeerOptions::default());
+        let transport = PeerTransport::new(peers.clone(), Arc::clone(&directory));
+        let config = recovering::prepare(env, config, &options.recover).await?;
+        let raft = Raft::open(env, config, Box::new(machine), Arc::new(transport)).await?;
         let member = tribune_raft::Member { addr };
+        let (force_leaves, forced) = mpsc::channel(FORCE_LEAVES_MAX);
         let bootstrap = options.bootstrap;
         let server = Server(Arc::new(Inner {
             env: env.clone(),
@@ -130,12 +165,19 @@ impl Server {
             soft,
             coordinates: Mutex::default(),
             membership: Membership::default(),
-            health: Mutex::default(),
+            directory,
+            peers,
+            promise: Mutex::default(),
+            autopilot: Mutex::default(),
+            force_leaves,
+            force_leaves_taken: Mutex::new(Some(forced)),
             authorizer,
+            calls: Pool::new(env, &tasks, forward::pool_options()),
             leading: Notify::new(),
+            leaving: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             blocking: AtomicUsize::new(0),
-            tasks: env.group(stop),
+            tasks,
         }));
         if let Some(changes) = server.raft().take_leadership_events() {
             server
@@ -146,8 +188,16 @@ impl Server {
         server
             .0
             .tasks
-            .spawn("autopilot-health", health::run(server.clone()));
-        if bootstrap {
+            .spawn("follow", forward::follow(server.clone()));
+        server
+            .0
+            .tasks
+            .spawn("leader-watch", watching::run(server.clone()));
+        if let Bootstrap::Expect(expect) = bootstrap {
+            let founding = bootstrapping::run(server.clone(), expect);
+            server.0.tasks.spawn("bootstrap", founding);
+        }
+        if bootstrap == Bootstrap::Alone {
             let founded = server
                 .raft()
                 .bootstrap([(server.options().id, member)].into());
@@ -254,11 +304,48 @@ impl Server {
         &self.0.membership
     }
 
-    pub(crate) fn health_tracker(&self) -> &Mutex<HealthTracker> {
-        &self.0.health
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.0.directory
     }
 
-    /// Resolves when this server gains or loses the lead, or becomes ready to lead. Cancel safe; enable it before looking.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    pub(crate) fn promise(&self) -> &Mutex<Option<Promise>> {
+        &self.0.promise
+    }
+
+    pub(crate) fn autopilot(&self) -> &Mutex<Autopilot> {
+        &self.0.autopilot
+    }
+
+    /// Asks whoever owns the pool to take a failed member for left. Dropped when many wait: autopilot asks again.
+    pub(crate) fn force_leave(&self, name: Text) {
+        let _ = self.0.force_leaves.try_send(name);
+    }
+
+    /// Names of failed members that the gossip pools shall take for left. The first caller gets them.
+    pub fn take_force_leaves(&self) -> Option<mpsc::Receiver<Text>> {
+        self.0.force_leaves_taken.lock().take()
+    }
+
+    pub(crate) fn calls(&self) -> &Pool {
+        &self.0.calls
+    }
+
+    /// Takes no more requests that need a leader, for good: callers shall turn to other servers.
+    pub fn refuse_requests(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+        self.leading().notify_waiters();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire)
+    }
+
+    /// Resolves when this server gains or loses the lead, becomes ready to lead, or knows another leader. Cancel safe;
+    /// make it before looking.
     pub fn leading_changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.leading().notified()
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tribune_leader::peers::PoolServer;
 use tribune_leader::reconcile::{Agent, Member, NodeFacts, ServerFacts};
 use tribune_local::members::{MemberKind, recognise};
 use tribune_types::id::NodeId;
@@ -127,14 +128,41 @@ impl Server {
     /// A member of the LAN pool is as given from now on. To be called for every member that the pool knows, when it is
     /// first seen and whenever its status, address or tags change. Cheap and never blocks; repeating it is harmless.
     pub fn on_member(&self, member: &PoolMember) {
+        // The address book first: news of a member is followed by a look into it.
+        let server = pool_server(&self.options().datacenter, member);
+        self.directory().set(&member.name, server);
         let member = reconciled(&self.options().datacenter, member);
         self.membership().set(self.env().mono(), member);
     }
 
     /// The LAN pool has forgotten a member.
     pub fn on_member_reaped(&self, name: &str) {
+        self.directory().forget(name);
         self.membership().forget(name);
     }
+}
+
+/// What the peer set wants to know of a member: nothing, if it is no server of this datacenter.
+fn pool_server(datacenter: &str, member: &PoolMember) -> Option<PoolServer> {
+    let ip: IpAddr = member.addr.parse().ok()?;
+    let kind = recognise(&member.tags, &member.name, SocketAddr::new(ip, member.port))?;
+    let MemberKind::Server(facts) = kind else {
+        return None;
+    };
+    if *facts.datacenter != *datacenter || !facts.segment.is_empty() {
+        return None;
+    }
+    Some(PoolServer {
+        name: member.name.clone(),
+        id: NodeId::parse(&facts.id).ok(),
+        addr: facts.rpc_addr(),
+        status: member.status,
+        version: text(&facts.version.to_string()),
+        expect: facts.expect,
+        bootstrap: facts.bootstrap,
+        voter: !facts.non_voter,
+        ours: facts.tribune,
+    })
 }
 
 /// What reconciliation wants to know of a member.

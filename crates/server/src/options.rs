@@ -7,6 +7,30 @@ use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::id::NodeId;
 use tribune_types::text::Text;
 
+use crate::recovering::RecoveredServer;
+
+/// How a cluster begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// It does not begin here: this server waits to be added to one.
+    No,
+    /// This server founds one alone.
+    Alone,
+    /// It is founded once this many servers that expect the same see one another.
+    Expect(u32),
+}
+
+impl Bootstrap {
+    /// From the two settings of servers, of which at most one is used.
+    pub fn of(alone: bool, expect: u32) -> Bootstrap {
+        match (alone, expect) {
+            (true, _) | (false, 1) => Bootstrap::Alone,
+            (false, 0) => Bootstrap::No,
+            (false, expect) => Bootstrap::Expect(expect),
+        }
+    }
+}
+
 /// What a server must be told.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -24,8 +48,10 @@ pub struct ServerOptions {
     pub rpc_port: u16,
     /// Where the log and snapshots live; `None` keeps them in memory only.
     pub data_dir: Option<PathBuf>,
-    /// Found a cluster of one if there is no log yet.
-    pub bootstrap: bool,
+    /// How a cluster begins if there is no log yet.
+    pub bootstrap: Bootstrap,
+    /// Peer set to put in place of the stored one, which has lost its majority. Empty: none.
+    pub recover: Vec<RecoveredServer>,
     /// Version registered in the catalog.
     pub version: Text,
     /// Wait of a blocking query that names none. Default 300 s.

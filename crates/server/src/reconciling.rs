@@ -1,4 +1,5 @@
-//! Keeps the catalog in step with the gossip pool, while this server leads (gossip.md section 10.8, rpc.md section 8.2).
+//! Keeps the peer set and the catalog in step with the gossip pool, while this server leads (gossip.md section 10.8, rpc.md
+//! section 8.2). The peer set comes first: a server that left must not count while its node is written about.
 //!
 //! News of single members is carried out at once; every minute, and at the start of a term, the whole pool is compared
 //! with the catalog, which repairs whatever was missed. What a member needs is planned by `tribune_leader::reconcile`;
@@ -6,9 +7,7 @@
 //! node.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -20,12 +19,16 @@ use tribune_types::error::RpcError;
 use tribune_types::text::{Text, fold, text};
 
 use crate::Server;
+use crate::joining::Joining;
 use crate::membership::News;
+use crate::together::all;
 
 /// How often membership is compared with the catalog as a whole.
 const EVERY: Duration = Duration::from_secs(60);
 /// Least time between whole passes that were forced by too much news.
 const OVERFLOW_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a change of the peer set is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Changes proposed at a time.
 const AT_ONCE: usize = 64;
 /// What every server of 1.8 speaks: min, max, current.
@@ -34,25 +37,39 @@ const SERF_PROTOCOL: [u8; 3] = [1, 5, 2];
 /// Follows the pool. Never returns; is dropped at the end of the term.
 pub(crate) async fn run(server: &Server) {
     let env = server.env();
-    whole_pass(server).await;
+    let mut joining = Joining::default();
+    let mut again = whole_pass(server, &mut joining).await;
     let mut next = env.mono() + EVERY;
     loop {
+        let retry = async {
+            match again.is_empty() {
+                true => std::future::pending().await,
+                false => env.sleep(RETRY).await,
+            }
+        };
         tokio::select! {
             biased;
             () = env.sleep_until(next) => {
                 if let Err(err) = register_self(server).await {
                     warn!(%err, "failed to reconcile");
                 }
-                whole_pass(server).await;
+                again = whole_pass(server, &mut joining).await;
                 next = env.mono() + EVERY;
             }
             () = server.membership().changed() => match server.membership().take_news() {
-                News::Of(names) => reconcile(server, &names).await,
+                News::Of(names) => {
+                    again.append(&mut follow(server, &mut joining, &names).await);
+                    reconcile(server, &names).await;
+                }
                 News::Overflow => {
-                    whole_pass(server).await;
+                    again = whole_pass(server, &mut joining).await;
                     env.sleep(OVERFLOW_PAUSE).await;
                 }
             },
+            () = retry => {
+                let names = std::mem::take(&mut again);
+                again = follow(server, &mut joining, &names).await;
+            }
         }
     }
 }
@@ -84,8 +101,20 @@ pub(crate) async fn register_self(server: &Server) -> Result<(), RpcError> {
     Ok(())
 }
 
-/// Compares everything: all members, and all nodes of the catalog that were members once.
-async fn whole_pass(server: &Server) {
+/// Brings the peer set in line about these members. What comes out has to be tried again.
+async fn follow(server: &Server, joining: &mut Joining, names: &BTreeSet<Text>) -> BTreeSet<Text> {
+    let mut again = BTreeSet::new();
+    for name in names {
+        if !joining.follow(server, name).await {
+            again.insert(name.clone());
+        }
+    }
+    again
+}
+
+/// Compares everything: all members, and all nodes of the catalog that were members once. What comes out are the members
+/// about which the peer set is not right yet.
+async fn whole_pass(server: &Server, joining: &mut Joining) -> BTreeSet<Text> {
     // Whatever is news now is part of the pass.
     server.membership().take_news();
     let mut names: BTreeSet<Text> = server.membership().names().into_iter().collect();
@@ -96,7 +125,9 @@ async fn whole_pass(server: &Server) {
         });
         names.extend(gone.map(|node| node.name.clone()));
     }
+    let again = follow(server, joining, &names).await;
     reconcile(server, &names).await;
+    again
 }
 
 async fn reconcile(server: &Server, names: &BTreeSet<Text>) {
@@ -177,18 +208,4 @@ impl Facts {
             serf_health: self.serf_health.as_deref(),
         }
     }
-}
-
-/// Waits for all of a bounded number of futures, polled in order.
-async fn all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
-    let mut waiting: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
-    std::future::poll_fn(|cx| {
-        waiting.retain_mut(|future| future.as_mut().poll(cx).is_pending());
-        if waiting.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tribune_rt::{CancellationToken, Env};
-use tribune_server::{Authorizer, Server, ServerOptions};
+use tribune_server::{Authorizer, Origin, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::caller::Caller;
 use tribune_types::id::{Index, NodeId};
@@ -24,7 +24,8 @@ fn options(data_dir: Option<std::path::PathBuf>) -> ServerOptions {
         advertise: [127, 0, 0, 1].into(),
         rpc_port: 8300,
         data_dir,
-        bootstrap: true,
+        bootstrap: tribune_server::Bootstrap::Alone,
+        recover: Vec::new(),
         version: text("1.8.7"),
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
@@ -303,7 +304,10 @@ fn a_snapshot_replaces_the_state_and_indexes_go_on() {
         }
         put(&server, "later", "1").await;
         let (_, before) = get(&server, "later", &ReadOptions::default()).await;
-        let restore = server.snapshot_restore(&caller, None).await.unwrap();
+        let restore = server
+            .snapshot_restore(Origin::Asked, &caller, None)
+            .await
+            .unwrap();
         restore.chunks.send(archive.into()).await.unwrap();
         drop(restore.chunks);
         assert_eq!(restore.done.await.unwrap(), Ok(()));
@@ -332,7 +336,7 @@ fn a_damaged_snapshot_changes_nothing() {
             &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3],
         ] {
             let restore = server
-                .snapshot_restore(&Caller::internal(), None)
+                .snapshot_restore(Origin::Asked, &Caller::internal(), None)
                 .await
                 .unwrap();
             let _ = restore

@@ -143,8 +143,12 @@ async fn serve(
     }
     info!(node = %agent.handle().identity().node, "Consul agent running!");
     let peers = agent.handle().status_peers(None).await;
-    if !config.server.bootstrap && peers.is_ok_and(|peers| peers.is_empty()) {
-        warn!("no known peers, aborting election: the first server needs -bootstrap");
+    let founds = config.server.bootstrap || config.server.bootstrap_expect > 0;
+    if config.server.enabled && !founds && peers.is_ok_and(|peers| peers.is_empty()) {
+        warn!(
+            "no known peers: this server waits to be added to a cluster, a new one needs -bootstrap or \
+             -bootstrap-expect on its servers"
+        );
     }
     if let Err(reason) = agent.join_at_start().await {
         error!("{reason}");

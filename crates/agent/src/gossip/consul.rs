@@ -60,6 +60,7 @@ pub(crate) fn start_lan(
             id: identity.id,
             datacenter: identity.datacenter.clone(),
             segment: Text::default(),
+            server: identity.server,
         },
     };
     let admission = Admission {
@@ -147,7 +148,13 @@ pub(crate) fn run_lan(handle: &Handle, pool: &Pool, parts: LanParts, tasks: &Tas
             coordinates::run(handle.clone(), pool.clone(), stop.clone()),
         );
     }
-    if handle.inner.cluster.server().is_some() {
+    if let Some(server) = handle.inner.cluster.server() {
+        if let Some(names) = server.take_force_leaves() {
+            tasks.spawn(
+                "gossip-force-leave",
+                force_out(pool.clone(), names, stop.clone()),
+            );
+        }
         tasks.spawn(
             "gossip-leader",
             announce_lead(handle.clone(), pool.clone(), stop),
@@ -343,6 +350,28 @@ async fn sync_when_servers_come(
             biased;
             () = stop.cancelled() => return,
             () = env.sleep(delay) => handle.inner.local.sync.full.notify_one(),
+        }
+    }
+}
+
+/// Takes failed servers for left, when the leader gives them up.
+async fn force_out(pool: Pool, mut names: mpsc::Receiver<Text>, stop: CancellationToken) {
+    loop {
+        let name = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            name = names.recv() => match name {
+                Some(name) => name,
+                None => return,
+            },
+        };
+        let forced = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            forced = pool.force_leave(&name, false) => forced,
+        };
+        if let Err(err) = forced {
+            warn!(server = %name, %err, "failed to force a server out of the pool");
         }
     }
 }

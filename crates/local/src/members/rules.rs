@@ -5,8 +5,9 @@
 //! included. Knowing the wrong sort of member is what merges two clusters by accident, so the first refusal refuses a
 //! join as a whole.
 //!
-//! A server of another make is no reason to refuse: it is a fine member of the pool. It only cannot be a peer of our
-//! replicated log, which is the business of whoever chooses peers (see `is_tribune`).
+//! A server of another make cannot share our replicated log, and would take ours for servers of its own. Our servers do
+//! not believe statements that one is there; clients do, for a client may be moved from one kind to the other. A table of a
+//! join that names one is merged without it: whoever brings it may have known that server before ours.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use tribune_types::id::NodeId;
 use tribune_types::text::{Text, TextMap};
 
 use super::number::version;
-use super::recognise::{MemberKind, Version, recognise};
+use super::recognise::{MemberKind, Role, Version, is_tribune, recognise, role_of};
 
 /// Agents of this version on choose their identity so that it is unique; older ones may share that of their machine.
 const UNIQUE_IDS_SINCE: Version = Version {
@@ -43,6 +44,8 @@ pub enum PoolRules {
         datacenter: Text,
         /// Own segment; empty without Enterprise.
         segment: Text,
+        /// This agent is a server.
+        server: bool,
     },
     /// Servers only.
     Wan,
@@ -66,7 +69,11 @@ pub struct Candidate<'a> {
 /// # Errors
 /// Why not.
 pub fn check_alive(rules: &Rules, member: &Candidate<'_>) -> Result<(), String> {
-    check_join(rules, std::slice::from_ref(member))
+    check_join(rules, std::slice::from_ref(member))?;
+    match rules.pool {
+        PoolRules::Lan { server: true, .. } => of_our_kind(member),
+        PoolRules::Lan { .. } | PoolRules::Wan => Ok(()),
+    }
 }
 
 /// Whether the table of a join may be merged.
@@ -80,6 +87,7 @@ pub fn check_join(rules: &Rules, members: &[Candidate<'_>]) -> Result<(), String
             id,
             datacenter,
             segment,
+            server: _,
         } => {
             let id = id.to_string();
             let mut owners = BTreeMap::new();
@@ -91,6 +99,18 @@ pub fn check_join(rules: &Rules, members: &[Candidate<'_>]) -> Result<(), String
             })
         }
     }
+}
+
+/// A server is of Tribune's own kind.
+fn of_our_kind(member: &Candidate<'_>) -> Result<(), String> {
+    if role_of(member.tags) == Some(Role::Server) && !is_tribune(member.tags) {
+        return Err(format!(
+            "Member '{}' is a server of another make, which cannot share the replicated log of Tribune's servers; give \
+             it a datacenter of its own",
+            member.name
+        ));
+    }
+    Ok(())
 }
 
 fn is_server(member: &Candidate<'_>) -> Result<(), String> {
@@ -170,6 +190,7 @@ mod tests {
                 id: NodeId::from_random([7; 16]),
                 datacenter: text("dc1"),
                 segment: Text::default(),
+                server: false,
             },
         }
     }
@@ -260,6 +281,24 @@ mod tests {
             let tags = tags(&changes);
             let found = check_alive(&lan(), &member(name, &tags)).err();
             assert_eq!(found.unwrap_or_default(), want, "{name} {changes:?}");
+        }
+    }
+
+    #[test]
+    fn servers_do_not_believe_in_servers_of_another_make_and_clients_do() {
+        let mut rules = lan();
+        let theirs = tags(&[("role", "consul"), ("id", OTHER)]);
+        let ours = tags(&[("role", "consul"), ("id", OTHER), ("tribune", "1")]);
+        let client = tags(&[("id", OTHER)]);
+        for server in [false, true] {
+            if let PoolRules::Lan { server: own, .. } = &mut rules.pool {
+                *own = server;
+            }
+            let refused = |tags| check_alive(&rules, &member("s", tags)).is_err();
+            assert_eq!(refused(&theirs), server);
+            assert!(!refused(&ours) && !refused(&client));
+            // Whoever brings a table may have known such a server before.
+            assert_eq!(check_join(&rules, &[member("s", &theirs)]), Ok(()));
         }
     }
 

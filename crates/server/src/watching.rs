@@ -1,0 +1,82 @@
+//! Watches the leader's process: when it dies, an election is held at once instead of waiting out the timers.
+//!
+//! Evidence of a death is a connection that ended at an address that refuses new ones, or the word of the pool that the
+//! server failed, never mere silence. The consensus layer then holds an election among the servers that are left; wrong
+//! evidence costs a change of leaders and nothing else.
+
+use std::time::Duration;
+
+use tracing::info;
+use tribune_raft::LeaderInfo;
+use tribune_types::member::MemberStatus;
+
+use crate::Server;
+use crate::peers::peer_id;
+
+/// After a death that changed nothing, for instance because this server has no vote: how long until it is looked at anew.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Watches until the server stops.
+pub(crate) async fn run(server: Server) {
+    let mut changes = server.raft().leader_changes();
+    let mut leader = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = server.stop().cancelled() => return,
+            change = changes.next() => match change {
+                Some(now) => leader = now,
+                None => return,
+            },
+            () = watch(&server, leader.as_ref()) => {}
+        }
+    }
+}
+
+/// Watches one leader; returns only to begin anew.
+async fn watch(server: &Server, leader: Option<&LeaderInfo>) {
+    let Some(leader) = leader.filter(|leader| leader.id != server.options().id) else {
+        return std::future::pending().await;
+    };
+    let directory = server.directory();
+    let seen = directory.version();
+    let addr = directory.addr_of(leader.id, &leader.addr);
+    let failed =
+        { directory.by_id(leader.id) }.is_some_and(|server| server.status == MemberStatus::Failed);
+    let why = if failed {
+        "the pool says that it failed"
+    } else {
+        let gone = async {
+            match addr {
+                Some(addr) => drop(server.peers().watch(peer_id(leader.id), addr).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = gone => "its process has ended",
+            () = moved(server, leader, seen) => return,
+        }
+    };
+    info!(leader = %leader.id, "the leader is gone, {why}: an election is held at once");
+    server.raft().on_peer_gone(leader.id);
+    server.env().sleep(AGAIN).await;
+}
+
+/// Resolves when the pool says something new about the leader: that it lives elsewhere, or that it failed.
+async fn moved(server: &Server, leader: &LeaderInfo, mut seen: u64) {
+    let directory = server.directory();
+    let look = || {
+        let found = directory.by_id(leader.id);
+        let failed = found.is_some_and(|server| server.status == MemberStatus::Failed);
+        (directory.addr_of(leader.id, &leader.addr), failed)
+    };
+    let before = look();
+    loop {
+        directory.changed_since(seen).await;
+        seen = directory.version();
+        if look() != before {
+            return;
+        }
+    }
+}
