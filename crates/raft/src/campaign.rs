@@ -127,7 +127,10 @@ impl Raft {
         }
         let mut due = self.silent_until();
         loop {
-            let turn = self.0.succession.turn(self.id(), &view.voters(), env.mono());
+            let turn = self
+                .0
+                .succession
+                .turn(self.id(), &view.voters(), env.mono());
             due = due.max(env.mono()) + STAGGER * turn;
             env.sleep_until(due).await;
             if self.0.standing.voice() != voice {
@@ -224,7 +227,12 @@ impl Raft {
             return Verdict::Leading;
         }
         let led = claim.leader.voted_for == self.id();
-        if led || claim.candidate == self.id() || claim.last < view.last {
+        if led || claim.candidate == self.id() {
+            return Verdict::Refused;
+        }
+        if claim.last < view.last {
+            // It must not lead, but what it knows is of use to whoever may.
+            self.on_peer_gone(claim.leader.voted_for);
             return Verdict::Refused;
         }
         let lease = self.0.read_lease;
@@ -256,7 +264,10 @@ impl Raft {
             let Some(view) = self.view().await else {
                 return;
             };
-            let turn = self.0.succession.turn(self.id(), &view.voters(), env.mono());
+            let turn = self
+                .0
+                .succession
+                .turn(self.id(), &view.voters(), env.mono());
             let wait = RETRY * 2 + STAGGER * turn + env.jitter(JITTER);
             let led = async {
                 loop {

@@ -558,9 +558,7 @@ impl Answer {
             9 => Self::Snapshot(SnapshotResponse::new(reader.vote()?)),
             10 => Self::Failed(String::from_utf8_lossy(&reader.bytes()?).into_owned()),
             11 => Self::ReadIndex(reader.number()?),
-            12 => Self::NotLeader(
-                reader.option(|reader| Ok((reader.node_id()?, reader.text()?)))?,
-            ),
+            12 => Self::NotLeader(reader.option(|reader| Ok((reader.node_id()?, reader.text()?)))?),
             13 => Self::NoQuorum,
             14 => Self::Succession(match reader.u8()? {
                 0 => Verdict::Refused,

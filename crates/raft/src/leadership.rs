@@ -160,7 +160,12 @@ impl Watcher {
                 let alone = membership.nodes().all(|(id, _)| *id == self.id)
                     && membership.voter_ids().any(|id| id == self.id);
                 let joint = membership.get_joint_config().len() > 1;
-                (seen.state.is_leader(), seen.vote.leader_id.term, alone, joint)
+                (
+                    seen.state.is_leader(),
+                    seen.vote.leader_id.term,
+                    alone,
+                    joint,
+                )
             };
             let now = leads.then_some(term);
             if led.is_some() && led != now {

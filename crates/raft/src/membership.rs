@@ -25,10 +25,8 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long one server has to take leadership over.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
 
-type Changed = Result<
-    ClientWriteResponse<TypeConfig>,
-    RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
->;
+type Changed =
+    Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 
 /// The effective peer set, in parts.
 struct Present {
@@ -282,7 +280,10 @@ impl Raft {
         }
         let targets = match to {
             None => self.heirs(),
-            Some(to) => { self.heirs() }.into_iter().filter(|id| *id == to).collect(),
+            Some(to) => { self.heirs() }
+                .into_iter()
+                .filter(|id| *id == to)
+                .collect(),
         };
         let mut result = Err(TransferError::NoTarget);
         for target in targets.into_iter().take(3) {
@@ -301,7 +302,8 @@ impl Raft {
         let order = |id: &RaftNodeId| {
             let matched = seen.replication.as_ref().and_then(|by| *by.get(id)?);
             let heard = seen.heartbeat.as_ref().and_then(|by| by.get(id)?.as_ref());
-            let lately = heard.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.0.lease / 2);
+            let lately =
+                heard.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.0.lease / 2);
             std::cmp::Reverse((lately, matched))
         };
         let voters = seen.membership_config.membership().voter_ids();

@@ -20,9 +20,7 @@ use crate::error::OpenError;
 use crate::log::LogStore;
 use crate::machine::Committed;
 use crate::snapshot::SnapshotStore;
-use crate::types::{
-    EntryPayload, LogId, Membership, Payload, SnapshotMeta, StoredMembership,
-};
+use crate::types::{EntryPayload, LogId, Membership, Payload, SnapshotMeta, StoredMembership};
 
 /// Bytes of log that are read together.
 const STEP_SIZE: usize = 1024 * 1024;
@@ -61,7 +59,11 @@ pub(crate) async fn replace_peers(
     let done = env.spawn_blocking("raft-recover", work).await;
     done.map_err(io::Error::other)??;
     log.forget(log_id_to_spot(&last)).await?;
-    tracing::warn!(servers = peers.len(), index = last.index, "the peer set was replaced by hand");
+    tracing::warn!(
+        servers = peers.len(),
+        index = last.index,
+        "the peer set was replaced by hand"
+    );
     Ok(())
 }
 

@@ -212,7 +212,13 @@ mod tests {
         let table = [
             ("the same again", claim(3, 5), claim(3, 5), 10, true),
             ("another", claim(3, 5), claim(4, 9), 10, false),
-            ("another, after the end", claim(3, 5), claim(4, 5), 100, true),
+            (
+                "another, after the end",
+                claim(3, 5),
+                claim(4, 5),
+                100,
+                true,
+            ),
             ("better than the own", claim(2, 5), claim(1, 5), 10, true),
             ("longer than the own", claim(2, 5), claim(3, 6), 10, true),
             ("worse than the own", claim(2, 5), claim(3, 5), 10, false),

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use openraft::impls::{
-    BoxedErrorSource, InlineBatch, OneshotResponder, leader_id_std,
-};
+use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, leader_id_std};
 use openraft::vote::RaftLeaderId;
 use tribune_types::command::Outcome;
 

@@ -3,6 +3,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     reason = "shared by several test programs"
 )]
 
@@ -85,6 +86,14 @@ pub struct Hub(Arc<Mutex<HubState>>);
 struct HubState {
     servers: BTreeMap<RaftNodeId, Raft>,
     cut: BTreeSet<RaftNodeId>,
+    /// Links that carry nothing, one way.
+    dead: BTreeSet<(RaftNodeId, RaftNodeId)>,
+    /// Each way takes a random time up to this.
+    slow: Option<(Env, Duration)>,
+    /// Servers that moved; only the right address reaches them.
+    addrs: BTreeMap<RaftNodeId, String>,
+    /// Messages by their tag.
+    sent: BTreeMap<u8, usize>,
 }
 
 struct Link {
@@ -109,15 +118,50 @@ impl Hub {
     }
 
     pub fn heal(&self) {
-        self.0.lock().cut.clear();
+        let mut state = self.0.lock();
+        state.cut.clear();
+        state.dead.clear();
+    }
+
+    pub fn kill_link(&self, from: RaftNodeId, to: RaftNodeId) {
+        self.0.lock().dead.insert((from, to));
+    }
+
+    pub fn slow_down(&self, env: &Env, up_to: Duration) {
+        self.0.lock().slow = Some((env.clone(), up_to));
+    }
+
+    pub fn move_to(&self, id: RaftNodeId, addr: &str) {
+        self.0.lock().addrs.insert(id, addr.to_owned());
+    }
+
+    /// How many messages with this tag were sent.
+    pub fn sent(&self, tag: u8) -> usize {
+        self.0.lock().sent.get(&tag).copied().unwrap_or_default()
+    }
+
+    async fn delay(&self) {
+        let slow = self.0.lock().slow.clone();
+        if let Some((env, up_to)) = slow {
+            env.sleep(env.jitter(up_to)).await;
+        }
     }
 
     pub fn forget(&self) {
         self.0.lock().servers.clear();
     }
 
-    fn find(&self, from: RaftNodeId, to: RaftNodeId) -> Result<Raft, TransportError> {
+    fn find(
+        &self,
+        from: RaftNodeId,
+        to: RaftNodeId,
+        member: &Member,
+    ) -> Result<Raft, TransportError> {
         let state = self.0.lock();
+        let moved = state.addrs.get(&to).is_some_and(|at| *at != member.addr);
+        if moved || state.dead.contains(&(from, to)) {
+            return Err(TransportError::Unreachable("not there".to_owned()));
+        }
         if state.cut.contains(&from) || state.cut.contains(&to) {
             return Err(TransportError::Unreachable("cut".to_owned()));
         }
@@ -130,27 +174,41 @@ impl Transport for Link {
     fn call(
         &self,
         target: RaftNodeId,
-        _: &Member,
+        member: &Member,
         request: Bytes,
-        _: Duration,
+        limit: Duration,
     ) -> TransportFuture<'_> {
+        let member = member.clone();
+        *self.hub.0.lock().sent.entry(request[1]).or_default() += 1;
         Box::pin(async move {
-            let raft = self.hub.find(self.from, target)?;
-            let answer = raft.handle(request).await;
-            self.hub.find(self.from, target)?;
-            Ok(answer)
+            let call = async {
+                self.hub.delay().await;
+                let raft = self.hub.find(self.from, target, &member)?;
+                let answer = raft.handle(request).await;
+                self.hub.delay().await;
+                self.hub.find(self.from, target, &member)?;
+                // The way back.
+                if self.hub.0.lock().dead.contains(&(target, self.from)) {
+                    return Err(TransportError::Failed("no answer".to_owned()));
+                }
+                Ok(answer)
+            };
+            tokio::time::timeout(limit, call)
+                .await
+                .unwrap_or_else(|_| Err(TransportError::Failed("late".to_owned())))
         })
     }
 
     fn send_snapshot(
         &self,
         target: RaftNodeId,
-        _: &Member,
+        member: &Member,
         header: Bytes,
         mut body: SnapshotStream,
     ) -> TransportFuture<'_> {
+        let member = member.clone();
         Box::pin(async move {
-            let raft = self.hub.find(self.from, target)?;
+            let raft = self.hub.find(self.from, target, &member)?;
             let (mut tx, mut rx) = tokio::io::duplex(1000);
             let send = async move {
                 while let Some(chunk) = body.next_chunk().unwrap() {
@@ -230,4 +288,34 @@ pub async fn leader<'a>(env: &Env, servers: &'a [Server]) -> &'a Server {
 
 pub fn payload(n: u64) -> Bytes {
     Bytes::from(format!("entry {n}").into_bytes())
+}
+
+/// Servers 1 to `count` at the default timing, in memory, with their leader.
+pub async fn cluster(env: &Env, hub: &Hub, count: u8, timing: Timing) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for n in 1..=count {
+        let mut settings = config(n, None);
+        settings.timing = timing;
+        settings.propose_timeout = Duration::from_secs(2);
+        servers.push(start(env, hub, settings).await);
+    }
+    servers[0].raft.bootstrap(members(1..=count)).await.unwrap();
+    leader(env, &servers).await;
+    servers
+}
+
+/// Stops all and lets go of them.
+pub async fn stop(hub: &Hub, servers: &[Server]) {
+    for server in servers {
+        server.raft.shutdown().await;
+    }
+    hub.forget();
+}
+
+pub fn real(test: impl AsyncFnOnce(Env)) {
+    let env = Env::real(tribune_rt::RealConfig {
+        front_workers: Some(1),
+    })
+    .unwrap();
+    env.block_on(test(env.clone()));
 }

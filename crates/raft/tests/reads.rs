@@ -1,0 +1,193 @@
+//! Reads by index: on every server they see what was acknowledged, and many cost little.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Hub, cluster, config, leader, members, payload, real, start, stop, until};
+use tribune_raft::{ReadError, ReadGuarantee, Timing};
+use tribune_rt::sim_block_on;
+
+/// Tag of a follower's question.
+const READ_INDEX: u8 = 5;
+/// Tag of appends and heartbeats.
+const APPEND: u8 = 1;
+const BOTH: [ReadGuarantee; 2] = [ReadGuarantee::Lease, ReadGuarantee::Quorum];
+
+#[test]
+fn every_server_sees_what_was_acknowledged_before() {
+    for (seed, slow_ms) in [(1, 0), (2, 1), (3, 20)] {
+        sim_block_on(seed, async |env| {
+            let hub = Hub::default();
+            hub.slow_down(&env, Duration::from_millis(slow_ms));
+            let servers = cluster(&env, &hub, 3, Timing::default()).await;
+            let lead = leader(&env, &servers).await.raft.clone();
+            for n in 0..100 {
+                lead.propose(payload(n)).await.unwrap();
+                for guarantee in BOTH {
+                    for server in &servers {
+                        let index = server.raft.read_index(guarantee).await.unwrap();
+                        assert!(server.raft.applied_index() >= index);
+                        let seen = server.seen.lock();
+                        assert_eq!(seen.last().unwrap().1, payload(n), "{guarantee:?}");
+                    }
+                }
+            }
+            stop(&hub, &servers).await;
+        });
+    }
+}
+
+#[test]
+fn a_lone_server_answers_without_asking() {
+    real(async |env| {
+        let hub = Hub::default();
+        let server = start(&env, &hub, config(1, None)).await;
+        let early = server.raft.read_index(ReadGuarantee::Lease).await;
+        assert_eq!(early, Err(ReadError::NotLeader { leader: None }));
+        server.raft.bootstrap(members([1])).await.unwrap();
+        leader(&env, std::slice::from_ref(&server)).await;
+        server.raft.propose(payload(1)).await.unwrap();
+        for guarantee in BOTH {
+            let index = server.raft.read_index(guarantee).await.unwrap();
+            assert_eq!(index, server.raft.applied_index());
+        }
+        stop(&hub, &[server]).await;
+    });
+}
+
+#[test]
+fn thousands_of_readers_share_a_few_rounds() {
+    real(async |env| {
+        let hub = Hub::default();
+        hub.slow_down(&env, Duration::from_millis(2));
+        let timing = config(1, None).timing;
+        let servers = cluster(&env, &hub, 3, timing).await;
+        let lead = leader(&env, &servers).await.raft.id();
+        for server in &servers {
+            let (questions, appends) = (hub.sent(READ_INDEX), hub.sent(APPEND));
+            let tasks: Vec<_> = (0..5000)
+                .map(|n| {
+                    let raft = server.raft.clone();
+                    let guarantee = BOTH[n % 2];
+                    env.spawn("reader", async move { raft.read_index(guarantee).await })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap().unwrap();
+            }
+            let questions = hub.sent(READ_INDEX) - questions;
+            let appends = hub.sent(APPEND) - appends;
+            println!("5000 readers: {questions} questions, {appends} appends");
+            // How many rounds it takes depends on the scheduler; without sharing they would be thousands.
+            assert!(questions < 500 && appends < 1000);
+            assert_eq!(questions == 0, server.raft.id() == lead);
+        }
+        stop(&hub, &servers).await;
+    });
+}
+
+#[test]
+fn a_dropped_reader_does_not_hold_up_the_others() {
+    sim_block_on(1, async |env| {
+        let hub = Hub::default();
+        hub.slow_down(&env, Duration::from_millis(5));
+        let servers = cluster(&env, &hub, 3, Timing::default()).await;
+        let lead = leader(&env, &servers).await.raft.id();
+        let follower = servers
+            .iter()
+            .find(|server| server.raft.id() != lead)
+            .unwrap();
+        let impatient = follower.raft.read_index(ReadGuarantee::Quorum);
+        assert!(
+            env.timeout(Duration::from_millis(1), impatient)
+                .await
+                .is_err()
+        );
+        follower
+            .raft
+            .read_index(ReadGuarantee::Quorum)
+            .await
+            .unwrap();
+        stop(&hub, &servers).await;
+    });
+}
+
+#[test]
+fn without_a_leader_or_a_quorum_readers_hear_so_in_time() {
+    sim_block_on(2, async |env| {
+        let hub = Hub::default();
+        let servers = cluster(&env, &hub, 3, Timing::default()).await;
+        let lead = leader(&env, &servers).await.raft.clone();
+        let left: Vec<_> = servers
+            .iter()
+            .filter(|s| s.raft.id() != lead.id())
+            .collect();
+        hub.cut(lead.id());
+        for guarantee in BOTH {
+            let asked = env.mono();
+            let follower = left[0].raft.read_index(guarantee).await;
+            assert_eq!(follower, Err(ReadError::NotLeader { leader: None }));
+            env.sleep(Duration::from_millis(300)).await;
+            let err = lead.read_index(guarantee).await.unwrap_err();
+            assert_eq!(err, ReadError::NoQuorum);
+            assert!(env.mono().since(asked) < Duration::from_secs(4));
+        }
+        assert!(left[0].raft.read_barrier().await.is_err());
+        // Waiting readers are answered when another leads.
+        for server in &left {
+            server.raft.on_peer_gone(lead.id());
+        }
+        let new = until(&env, "a successor", || {
+            left.iter()
+                .find(|server| server.raft.is_leader_lease_valid())
+        })
+        .await;
+        new.raft.propose(payload(7)).await.unwrap();
+        for server in &left {
+            until(&env, "the news", || server.raft.leader()).await;
+            server.raft.read_index(ReadGuarantee::Quorum).await.unwrap();
+            assert_eq!(server.seen.lock().last().unwrap().1, payload(7));
+        }
+        hub.heal();
+        stop(&hub, &servers).await;
+        let ended = left[0].raft.read_index(ReadGuarantee::Quorum).await;
+        assert!(ended.is_err(), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_reader_whose_leader_hangs_gives_up_on_it_when_another_leads() {
+    sim_block_on(4, async |env| {
+        let hub = Hub::default();
+        let servers = cluster(&env, &hub, 3, Timing::default()).await;
+        let lead = leader(&env, &servers).await.raft.clone();
+        let left: Vec<_> = servers
+            .iter()
+            .filter(|s| s.raft.id() != lead.id())
+            .collect();
+        // Answers of the old leader get lost; its heartbeats too, a little later.
+        for server in &left {
+            hub.kill_link(lead.id(), server.raft.id());
+        }
+        let raft = left[0].raft.clone();
+        let reading = env.spawn("reader", async move {
+            let started = raft.applied_index();
+            let found = raft.read_index(ReadGuarantee::Quorum).await;
+            (started, found)
+        });
+        hub.cut(lead.id());
+        for server in &left {
+            server.raft.on_peer_gone(lead.id());
+        }
+        let asked = env.mono();
+        let (_, found) = reading.await.unwrap();
+        assert!(
+            matches!(found, Err(ReadError::NotLeader { .. })),
+            "{found:?}"
+        );
+        assert!(env.mono().since(asked) < Duration::from_secs(2));
+        stop(&hub, &servers).await;
+    });
+}
