@@ -2,6 +2,9 @@
 //!
 //! An address with as many connections as it may have gets a few more on probation: they have a second to prove that they
 //! come from a server, or are closed. So other users of an address cannot lock its servers out.
+//!
+//! Memory: what all connections of an address have received and not used is bounded, and so is the number of their streams;
+//! a stream that waits for its message costs about a kilobyte.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +17,8 @@ use tribune_rt::{Env, TaskGroup};
 
 use crate::budget::Budget;
 use crate::calls::{self, CallsError, Duplex};
-use crate::limits::{Hush, PerAddress, Permit};
+use crate::limits::{ByAddress, Hush, PerAddress, Permit};
+use crate::metered::Metered;
 use crate::peers::hello::FIRST_BYTE as PEERS;
 use crate::peers::serve::{PeerPort, ServeError};
 use crate::snapshot::{self, SnapshotError};
@@ -62,6 +66,8 @@ pub(crate) struct Port {
     handler: Arc<dyn Handler>,
     conns: PerAddress,
     probation: PerAddress,
+    streams: PerAddress,
+    budgets: ByAddress<Budget>,
     peers: Option<PeerPort>,
     go_raft: Hush,
 }
@@ -84,6 +90,8 @@ impl Port {
             group: group.clone(),
             conns: PerAddress::new(options.conns_per_addr_max),
             probation: PerAddress::new(PROBATION_MAX),
+            streams: PerAddress::new(options.streams_max),
+            budgets: ByAddress::default(),
             peers: options.peers.clone().map(PeerPort::new),
             options,
             handler,
@@ -149,14 +157,17 @@ impl Port {
     async fn run_protocol(
         self: &Arc<Self>,
         first: u8,
-        mut stream: impl Duplex,
+        stream: impl Duplex,
         peer: SocketAddr,
     ) -> Result<(), ConnectionError> {
         let (env, options) = (&self.env, &self.options);
-        let budget = Arc::new(Budget::new(options.buffered_max));
+        let of_address = || Budget::new(options.buffered_per_addr_max);
+        let of_address = self.budgets.share(peer.ip(), of_address);
+        let budget = Arc::new(Budget::within(of_address, options.buffered_max));
         match first {
             PLAIN_RPC => {
                 let handler = &*self.handler;
+                let mut stream = Metered::new(stream, Arc::clone(&budget));
                 calls::serve(env, options, handler, &mut stream, peer, budget).await?;
                 Ok(stream.shutdown().await?)
             }
@@ -169,8 +180,12 @@ impl Port {
                     options.streams_max,
                 );
                 let serve_stream = |stream: yamux::Stream| {
+                    let Some(permit) = self.streams.admit(peer.ip()) else {
+                        // Dropping it resets it.
+                        return;
+                    };
                     let port = Arc::clone(self);
-                    let served = port.serve_stream(stream, peer, Arc::clone(&budget));
+                    let served = port.serve_stream(stream, peer, Arc::clone(&budget), permit);
                     self.group.spawn("rpc-stream", served);
                 };
                 Ok(driver.run(serve_stream).await?)
@@ -222,6 +237,7 @@ impl Port {
         mut stream: yamux::Stream,
         peer: SocketAddr,
         budget: Arc<Budget>,
+        _permit: Permit,
     ) {
         let (env, options, handler) = (&self.env, &self.options, &*self.handler);
         match calls::serve(env, options, handler, &mut stream, peer, budget).await {

@@ -11,8 +11,8 @@
 //!
 //! Peers ([`Peers`]): requests to the other servers, snapshots, and watching for the end of their processes.
 //!
-//! Bounds: connections per address, time until the first byte, streams per connection, bytes and time of one message,
-//! one call at a time per stream, and bytes received but not yet used per connection.
+//! Bounds: connections per address, time until the first byte, streams per address, bytes and time of one message, one call
+//! at a time per stream, and bytes received but not yet used per connection and per address.
 
 mod budget;
 mod calls;
@@ -22,6 +22,7 @@ mod connection;
 pub mod fuzzing;
 mod limits;
 mod message;
+mod metered;
 mod peers;
 mod pool;
 mod snapshot;
@@ -57,10 +58,13 @@ pub struct NetOptions {
     pub message_max: usize,
     /// Time for all of a message once it has begun, and for a peer to take any part of a reply. Default 30 s.
     pub message_timeout: Duration,
-    /// Streams of one connection; more are refused one by one. Default 65536: callers use one per call in flight.
+    /// Streams of one connection, and of all connections of an address; more are refused one by one. Default 65536:
+    /// callers use one per call in flight.
     pub streams_max: usize,
     /// Bytes of one connection received but not yet used; reading waits beyond it. Default 32 MiB.
     pub buffered_max: usize,
+    /// The same for all connections of an address. Default 128 MiB.
+    pub buffered_per_addr_max: usize,
     /// Serves the other servers. Default `None`: the peer protocol is refused.
     pub peers: Option<Arc<dyn PeerHandler>>,
 }
@@ -76,6 +80,7 @@ impl NetOptions {
             message_timeout: Duration::from_secs(30),
             streams_max: 1 << 16,
             buffered_max: 32 << 20,
+            buffered_per_addr_max: 128 << 20,
             peers: None,
         }
     }

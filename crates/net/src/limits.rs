@@ -1,21 +1,21 @@
-//! Connections per peer address, and log lines about what strangers do.
+//! Limits per peer address, and log lines about what strangers do.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tribune_types::time::Mono;
 
-/// Counts the open connections of each address.
+/// Counts the open connections, or streams, of each address.
 #[derive(Clone)]
 pub(crate) struct PerAddress {
     max: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One counted connection; dropping it gives the place back.
+/// One counted place; dropping it gives it back.
 pub(crate) struct Permit {
     addr: IpAddr,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -30,7 +30,7 @@ impl PerAddress {
         }
     }
 
-    /// Counts a new connection, or refuses it.
+    /// Counts one more, or refuses it.
     pub(crate) fn admit(&self, addr: IpAddr) -> Option<Permit> {
         let mut open = self.open.lock();
         let count = open.entry(addr).or_default();
@@ -54,6 +54,32 @@ impl Drop for Permit {
                 open.remove(&self.addr);
             }
         }
+    }
+}
+
+/// What all connections of an address share, for as long as there is one.
+#[derive(Debug)]
+pub(crate) struct ByAddress<T>(Mutex<HashMap<IpAddr, Weak<T>>>);
+
+impl<T> Default for ByAddress<T> {
+    fn default() -> ByAddress<T> {
+        ByAddress(Mutex::default())
+    }
+}
+
+impl<T> ByAddress<T> {
+    /// The share of `addr`, made if there is none.
+    pub(crate) fn share(&self, addr: IpAddr, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut shares = self.0.lock();
+        if let Some(share) = shares.get(&addr).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() == shares.capacity() {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(make());
+        shares.insert(addr, Arc::downgrade(&share));
+        share
     }
 }
 
@@ -95,10 +121,30 @@ mod tests {
     }
 
     #[test]
+    fn a_share_lives_as_long_as_a_connection_has_it() {
+        let shares = ByAddress::default();
+        let addr = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+        let first = shares.share(addr(1), || 1);
+        assert_eq!(*shares.share(addr(1), || 2), 1);
+        drop(first);
+        assert_eq!(*shares.share(addr(1), || 3), 3);
+        for last in 0..=255 {
+            shares.share(addr(last), || 0);
+        }
+        assert!(shares.0.lock().len() < 100, "what is gone is forgotten");
+    }
+
+    #[test]
     fn one_line_in_half_a_minute() {
         let hush = Hush::default();
         // (second, said)
-        let cases = [(0, Some(0)), (1, None), (29, None), (30, Some(2)), (59, None)];
+        let cases = [
+            (0, Some(0)),
+            (1, None),
+            (29, None),
+            (30, Some(2)),
+            (59, None),
+        ];
         for (second, said) in cases {
             assert_eq!(hush.speak(Mono(second * 1_000_000_000)), said, "{second}");
         }

@@ -214,7 +214,12 @@ mod tests {
     fn frames_have_these_bytes() {
         // (kind, sequence, bytes of the frame, on the wire)
         let golden: [(Kind, u64, &[u8], &[u8]); 6] = [
-            (Kind::Request, 1, b"ab", b"\0\0\0\x02\0\0\0\0\0\0\0\x01\x01ab"),
+            (
+                Kind::Request,
+                1,
+                b"ab",
+                b"\0\0\0\x02\0\0\0\0\0\0\0\x01\x01ab",
+            ),
             (
                 Kind::Response,
                 0x0102_0304_0506_0708,
@@ -222,8 +227,18 @@ mod tests {
                 b"\0\0\0\x01\x01\x02\x03\x04\x05\x06\x07\x08\x02c",
             ),
             (Kind::Ping, 3, b"", b"\0\0\0\0\0\0\0\0\0\0\0\x03\x03"),
-            (Kind::Pong, u64::MAX, b"", b"\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x04"),
-            (Kind::Piece, 1, b"xyz", b"\0\0\0\x03\0\0\0\0\0\0\0\x01\x05xyz"),
+            (
+                Kind::Pong,
+                u64::MAX,
+                b"",
+                b"\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x04",
+            ),
+            (
+                Kind::Piece,
+                1,
+                b"xyz",
+                b"\0\0\0\x03\0\0\0\0\0\0\0\x01\x05xyz",
+            ),
             (Kind::End, 2, b"", b"\0\0\0\0\0\0\0\0\0\0\0\x02\x06"),
         ];
         let mut all = Decoder::default();

@@ -49,7 +49,6 @@ mod pulse;
 mod receive;
 mod send;
 pub(crate) mod serve;
-mod share;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,10 @@ impl<R: AsyncRead + Unpin> Body<R> {
     async fn drain(&mut self) {
         while matches!(self.state, State::Open) {
             self.piece = Bytes::new();
-            if pin!(std::future::poll_fn(|cx| self.poll_piece(cx))).await.is_err() {
+            if pin!(std::future::poll_fn(|cx| self.poll_piece(cx)))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

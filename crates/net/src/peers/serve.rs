@@ -23,9 +23,8 @@ use super::frame::{Decoder, Frame, FrameError, Header, Kind, MESSAGE_MAX};
 use super::hello::{Answer, FIRST_BYTE, HELLO_SIZE, Hello, HelloError, Purpose, VERSION, Verdict};
 use super::outbox::Outbox;
 use super::pulse::{self, Pulse};
-use super::share::{LARGE, Shares, drawn_kib};
 use super::{PeerHandler, PeerId, receive};
-use crate::limits::{PerAddress, Permit};
+use crate::limits::{ByAddress, PerAddress, Permit};
 
 /// Connections of peers per address.
 pub(crate) const CONNS_PER_ADDR_MAX: usize = 128;
@@ -33,8 +32,15 @@ pub(crate) const CONNS_PER_ADDR_MAX: usize = 128;
 const HELD_MAX: usize = 32 << 20;
 /// Bytes of answers not yet sent, per connection; answers wait beyond it.
 const OUT_MAX: usize = 1 << 20;
+/// Larger requests draw on the share of their address, for all of the message before its bytes are read; so two half-sent
+/// messages cannot wait for each other.
+const LARGE: usize = 256 << 10;
+/// The share of one address, in KiB.
+const SHARE_KIB: usize = 128 << 10;
 /// Reads in a row before other tasks get a turn.
 const READS_MAX: usize = 32;
+
+const _: () = assert!(MESSAGE_MAX >> 10 <= SHARE_KIB);
 
 /// Why a connection ended other than by its peer.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +91,8 @@ impl ServeError {
 pub(crate) struct PeerPort {
     handler: Arc<dyn PeerHandler>,
     conns: PerAddress,
-    shares: Shares,
+    /// Memory for large messages, in KiB.
+    shares: ByAddress<Semaphore>,
 }
 
 /// A connection that was let in.
@@ -103,7 +110,7 @@ impl PeerPort {
         PeerPort {
             handler,
             conns: PerAddress::new(CONNS_PER_ADDR_MAX),
-            shares: Shares::default(),
+            shares: ByAddress::default(),
         }
     }
 
@@ -160,7 +167,7 @@ impl PeerPort {
             from: hello.from,
             addr,
             purpose: hello.purpose,
-            share: self.shares.of(addr.ip()),
+            share: self.shares.share(addr.ip(), || Semaphore::new(SHARE_KIB)),
             _permit: permit,
         })
     }
@@ -179,9 +186,7 @@ impl PeerPort {
         let handler = &*self.handler;
         match guest.purpose {
             Purpose::Calls => Calls::new(handler, stream, guest).run(env, limit).await,
-            Purpose::Snapshot => {
-                receive::receive(env, handler, guest.from, stream, limit).await
-            }
+            Purpose::Snapshot => receive::receive(env, handler, guest.from, stream, limit).await,
         }
     }
 }
@@ -375,10 +380,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
                 Draw::Drawn(_) => return Poll::Ready(()),
                 Draw::None => {
                     let share = Arc::clone(&self.guest.share);
-                    let kib = drawn_kib(header.length);
-                    self.draw = Draw::Waiting(Box::pin(async move {
-                        share.acquire_many_owned(kib).await.ok()
-                    }));
+                    let kib = header.length.div_ceil(1 << 10);
+                    self.draw =
+                        Draw::Waiting(Box::pin(
+                            async move { share.acquire_many_owned(kib).await.ok() },
+                        ));
                 }
                 Draw::Waiting(waiting) => match waiting.as_mut().poll(cx) {
                     Poll::Pending => return Poll::Pending,

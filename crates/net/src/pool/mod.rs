@@ -91,8 +91,16 @@ impl Pool {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        self.exchange(addr, Call { method, body, passed_on: false }, deadline)
-            .await
+        self.exchange(
+            addr,
+            Call {
+                method,
+                body,
+                passed_on: false,
+            },
+            deadline,
+        )
+        .await
     }
 
     /// As [`Pool::call`], for a call that came from elsewhere and is passed on to the leader: the server there will not
@@ -107,8 +115,16 @@ impl Pool {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        self.exchange(addr, Call { method, body, passed_on: true }, deadline)
-            .await
+        self.exchange(
+            addr,
+            Call {
+                method,
+                body,
+                passed_on: true,
+            },
+            deadline,
+        )
+        .await
     }
 
     /// Returns once there is a connection to `addr`. Cancel safe.

@@ -43,7 +43,9 @@ impl Dialed {
 #[tokio::test(start_paused = true)]
 async fn answers_find_their_callers_in_any_order() {
     let mut w = dialed(None);
-    let calls: Vec<_> = [&b"one"[..], b"two", b"three"].map(|text| w.call(text)).into();
+    let calls: Vec<_> = [&b"one"[..], b"two", b"three"]
+        .map(|text| w.call(text))
+        .into();
     let mut requests = Vec::new();
     for sequence in 1..=3 {
         let (kind, at, bytes) = w.peer.told().await.unwrap();
@@ -51,7 +53,9 @@ async fn answers_find_their_callers_in_any_order() {
         requests.push((at, bytes));
     }
     for (sequence, bytes) in requests.iter().rev() {
-        w.peer.send(Kind::Response, *sequence, &[b"re ", &bytes[..]].concat()).await;
+        w.peer
+            .send(Kind::Response, *sequence, &[b"re ", &bytes[..]].concat())
+            .await;
     }
     for (call, want) in calls.into_iter().zip(["re one", "re two", "re three"]) {
         assert_eq!(call.join().await.unwrap().unwrap(), want);
@@ -100,10 +104,10 @@ async fn requests_that_wait_together_go_out_in_one_write() {
     let mut peer = Peer::new(&env, theirs);
     for round in 1..=3 {
         let mut pending = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..40 {
             pending.push(conn.submit(Bytes::from_static(b"x")).await.unwrap());
         }
-        for _ in 0..100 {
+        for _ in 0..40 {
             let (_, sequence, _) = peer.told().await.unwrap();
             peer.send(Kind::Response, sequence, b"y").await;
         }
@@ -123,11 +127,18 @@ async fn a_dropped_call_breaks_nothing_and_keeps_its_place_until_it_is_answered(
     }
     let call = w.call(b"more");
     w.peer.env.sleep(Duration::from_millis(100)).await;
-    let quiet = w.peer.env.timeout(Duration::from_millis(100), w.peer.io.read_u8()).await;
+    let quiet = w
+        .peer
+        .env
+        .timeout(Duration::from_millis(100), w.peer.io.read_u8())
+        .await;
     assert!(quiet.is_err(), "the peer would not read it");
     w.peer.send(Kind::Response, 7, b"late").await;
     let sequence = IN_FLIGHT_MAX as u64 + 1;
-    assert_eq!(w.peer.told().await, Some((Kind::Request, sequence, b"more".to_vec())));
+    assert_eq!(
+        w.peer.told().await,
+        Some((Kind::Request, sequence, b"more".to_vec()))
+    );
     w.peer.send(Kind::Response, sequence, b"here").await;
     assert_eq!(call.join().await.unwrap().unwrap(), "here");
     assert!(w.conn.is_open());
@@ -139,9 +150,16 @@ async fn a_peer_that_breaks_the_rules_is_left_and_all_calls_are_told() {
     cases.extend([
         (
             "a response again",
-            [frame(Kind::Response, 1, b"x"), frame(Kind::Response, 1, b"x")].concat(),
+            [
+                frame(Kind::Response, 1, b"x"),
+                frame(Kind::Response, 1, b"x"),
+            ]
+            .concat(),
         ),
-        ("a response to what comes next", frame(Kind::Response, 3, b"x")),
+        (
+            "a response to what comes next",
+            frame(Kind::Response, 3, b"x"),
+        ),
         ("a request", frame(Kind::Request, 1, b"x")),
     ]);
     for (what, bytes) in cases {
@@ -215,7 +233,11 @@ async fn a_response_that_never_ends_is_given_up() {
     let mut w = dialed(None);
     let call = w.call(b"question");
     w.peer.told().await.unwrap();
-    w.peer.io.write_all(&head(Kind::Response, 1, 1000)).await.unwrap();
+    w.peer
+        .io
+        .write_all(&head(Kind::Response, 1, 1000))
+        .await
+        .unwrap();
     for _ in 0..100 {
         if w.peer.io.write_all(b"x").await.is_err() {
             break;
@@ -247,7 +269,10 @@ async fn an_answer_to_the_hello_is_believed_only_from_the_server_that_was_meant(
         (with(2, 9, [1; 16]), "peer protocol version 9 there, 1 here"),
         (with(4, 1, [1; 16]), "too many connections"),
         (with(9, 1, [1; 16]), "not a server with the peer protocol"),
-        (b"HTTP/1.1 400 Bad Request\r\n".to_vec(), "not a server with the peer protocol"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
+            "not a server with the peer protocol",
+        ),
         (b"TRIB".to_vec(), "early eof"),
         (vec![], "early eof"),
     ];
@@ -267,5 +292,8 @@ async fn an_answer_to_the_hello_is_believed_only_from_the_server_that_was_meant(
         }
     }
     let other = DialError::OtherServer(US).text(addr());
-    assert!(other.starts_with("dial 192.0.2.7:1: another server"), "{other}");
+    assert!(
+        other.starts_with("dial 192.0.2.7:1: another server"),
+        "{other}"
+    );
 }

@@ -63,8 +63,9 @@ impl PeerHandler for Handler {
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + 'a>> {
         assert_eq!((from, peer), (THEM, addr()));
         self.running.fetch_add(1, Ordering::SeqCst);
+        let running = Running(&self.running);
         Box::pin(async move {
-            let _running = Running(&self.running);
+            let _running = running;
             match request.first() {
                 Some(b'w') => self.release.notified().await,
                 Some(b'l') => return Bytes::from(vec![b'l'; 1 << 20]),
@@ -87,9 +88,7 @@ impl PeerHandler for Handler {
             }
             let mut all = Vec::new();
             let read = body.read_to_end(&mut all).await;
-            self.snapshots
-                .lock()
-                .push(read.map_err(|err| err.kind()));
+            self.snapshots.lock().push(read.map_err(|err| err.kind()));
             if header == "slow" {
                 self.release.notified().await;
             }
@@ -116,7 +115,10 @@ impl Peer {
     }
 
     async fn send(&mut self, kind: Kind, sequence: u64, bytes: &[u8]) {
-        self.io.write_all(&frame(kind, sequence, bytes)).await.unwrap();
+        self.io
+            .write_all(&frame(kind, sequence, bytes))
+            .await
+            .unwrap();
     }
 
     /// The next frame; `None` at the end.
@@ -169,7 +171,10 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     let mut garbage = vec![0x55; 10_000];
     garbage[4] = 0;
     vec![
-        ("an unknown kind", vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 99]),
+        (
+            "an unknown kind",
+            vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 99],
+        ),
         ("kind 0", vec![0; 100]),
         ("a length beyond the bound", huge),
         ("a ping with bytes", frame(Kind::Ping, 1, b"x")),
@@ -179,7 +184,10 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
         ("an end among calls", frame(Kind::End, 1, b"")),
         ("a pong to no ping", frame(Kind::Pong, 1, b"")),
         ("a response to nothing", frame(Kind::Response, 77, b"x")),
-        ("the head of a response to nothing", head(Kind::Response, 77, 64 << 20).to_vec()),
+        (
+            "the head of a response to nothing",
+            head(Kind::Response, 77, 64 << 20).to_vec(),
+        ),
     ]
 }
 

@@ -68,10 +68,15 @@ async fn a_receiver_may_work_for_as_long_as_it_shows_that_it_lives() {
 async fn a_sender_does_not_wait_for_a_receiver_that_is_gone() {
     let env = Env::sim(1).unwrap();
     // (answer, error)
-    let cases: [(&[u8], fn(&SendError) -> bool); 4] = [
+    type Is = fn(&SendError) -> bool;
+    let cases: [(&[u8], Is); 4] = [
         (b"", |err| matches!(err, SendError::Silent)),
-        (&frame(Kind::Response, 1, b"x"), |err| matches!(err, SendError::Violation)),
-        (&frame(Kind::Request, 0, b"x"), |err| matches!(err, SendError::Violation)),
+        (&frame(Kind::Response, 1, b"x"), |err| {
+            matches!(err, SendError::Violation)
+        }),
+        (&frame(Kind::Request, 0, b"x"), |err| {
+            matches!(err, SendError::Violation)
+        }),
         (&[9; 100], |err| matches!(err, SendError::Io(_))),
     ];
     for (answer, is) in cases {
@@ -105,7 +110,10 @@ async fn a_snapshot_that_cannot_be_read_is_not_whole_at_the_other_side() {
     let sent = send(&w.env, io, Bytes::from_static(b"take"), Failing(false)).await;
     assert!(matches!(sent.unwrap_err(), SendError::Body(_)));
     let _ = w.ended.join().await.unwrap();
-    assert_eq!(*w.handler.snapshots.lock(), [Err(io::ErrorKind::UnexpectedEof)]);
+    assert_eq!(
+        *w.handler.snapshots.lock(),
+        [Err(io::ErrorKind::UnexpectedEof)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,18 +124,52 @@ async fn nothing_but_pieces_in_order_makes_a_snapshot() {
     // (what, bytes, outcome of reading)
     let cases: [(&str, Vec<u8>, Result<usize, io::ErrorKind>); 9] = [
         ("whole", [piece(1), piece(2), end(3)].concat(), Ok(20)),
-        ("no end", [piece(1), piece(2)].concat(), Err(io::ErrorKind::UnexpectedEof)),
-        ("half a piece", piece(1)[..15].to_vec(), Err(io::ErrorKind::UnexpectedEof)),
-        ("a piece again", [piece(1), piece(1), end(2)].concat(), Err(io::ErrorKind::InvalidData)),
-        ("a piece left out", [piece(1), piece(3), end(4)].concat(), Err(io::ErrorKind::InvalidData)),
-        ("an early end", [piece(1), end(1)].concat(), Err(io::ErrorKind::InvalidData)),
-        ("an empty piece", frame(Kind::Piece, 1, b""), Err(io::ErrorKind::InvalidData)),
-        ("a request", frame(Kind::Request, 1, b"x"), Err(io::ErrorKind::InvalidData)),
-        ("a piece that is too large", head(Kind::Piece, 1, 1 << 20).to_vec(), Err(io::ErrorKind::InvalidData)),
+        (
+            "no end",
+            [piece(1), piece(2)].concat(),
+            Err(io::ErrorKind::UnexpectedEof),
+        ),
+        (
+            "half a piece",
+            piece(1)[..15].to_vec(),
+            Err(io::ErrorKind::UnexpectedEof),
+        ),
+        (
+            "a piece again",
+            [piece(1), piece(1), end(2)].concat(),
+            Err(io::ErrorKind::InvalidData),
+        ),
+        (
+            "a piece left out",
+            [piece(1), piece(3), end(4)].concat(),
+            Err(io::ErrorKind::InvalidData),
+        ),
+        (
+            "an early end",
+            [piece(1), end(1)].concat(),
+            Err(io::ErrorKind::InvalidData),
+        ),
+        (
+            "an empty piece",
+            frame(Kind::Piece, 1, b""),
+            Err(io::ErrorKind::InvalidData),
+        ),
+        (
+            "a request",
+            frame(Kind::Request, 1, b"x"),
+            Err(io::ErrorKind::InvalidData),
+        ),
+        (
+            "a piece that is too large",
+            head(Kind::Piece, 1, 1 << 20).to_vec(),
+            Err(io::ErrorKind::InvalidData),
+        ),
     ];
     for (what, bytes, outcome) in cases {
         let (w, mut io) = receiver();
-        io.write_all(&[start.clone(), bytes].concat()).await.unwrap();
+        io.write_all(&[start.clone(), bytes].concat())
+            .await
+            .unwrap();
         io.shutdown().await.unwrap();
         let mut peer = Peer::new(&w.env, io);
         peer.closed().await;
@@ -160,7 +202,11 @@ async fn a_sender_that_stands_still_is_cut() {
         vec![],
         frame(Kind::Request, 0, b"take")[..10].to_vec(),
         frame(Kind::Request, 0, b"take"),
-        [frame(Kind::Request, 0, b"take"), frame(Kind::Piece, 1, &[7; 9])].concat(),
+        [
+            frame(Kind::Request, 0, b"take"),
+            frame(Kind::Piece, 1, &[7; 9]),
+        ]
+        .concat(),
     ] {
         let (w, mut io) = receiver();
         let start = w.env.mono();
@@ -170,6 +216,12 @@ async fn a_sender_that_stands_still_is_cut() {
         let took = Duration::from_nanos(w.env.mono().0 - start.0).as_secs();
         assert!((10..=16).contains(&took), "{took} s");
         let _ = w.ended.join().await.unwrap();
-        assert!(w.handler.snapshots.lock().iter().all(|read| *read == Err(io::ErrorKind::TimedOut)));
+        assert!(
+            w.handler
+                .snapshots
+                .lock()
+                .iter()
+                .all(|read| *read == Err(io::ErrorKind::TimedOut))
+        );
     }
 }
