@@ -1,10 +1,11 @@
 //! The cluster half of the agent: where replicated data is read and written.
 //!
-//! A server agent serves itself; a client agent asks servers. Nothing above this module needs to know which.
+//! A server agent serves itself, through its leader where it must; a client agent asks servers. Nothing above this module
+//! needs to know which.
 
 use std::sync::Arc;
 
-use tribune_server::{Server, SnapshotRestore, SnapshotSave};
+use tribune_server::{Origin, Server, SnapshotRestore, SnapshotSave};
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
@@ -77,12 +78,15 @@ impl Cluster {
     /// As [`crate::Handle::write`].
     pub(crate) async fn write(
         &self,
+        origin: Origin,
         caller: &Caller,
         datacenter: Option<&str>,
         write: Write,
     ) -> Result<WriteReply, RpcError> {
         match self {
-            Cluster::Own { server, .. } => server.write(caller, datacenter, write).await,
+            Cluster::Own { server, .. } => {
+                server.write_from(origin, caller, datacenter, write).await
+            }
             Cluster::Remote(client) => Box::pin(client.write(caller, datacenter, write)).await,
         }
     }
@@ -102,11 +106,14 @@ impl Cluster {
     /// As [`crate::Handle::snapshot_restore`].
     pub(crate) async fn snapshot_restore(
         &self,
+        origin: Origin,
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
         match self {
-            Cluster::Own { server, .. } => server.snapshot_restore(caller, datacenter).await,
+            Cluster::Own { server, .. } => {
+                server.snapshot_restore(origin, caller, datacenter).await
+            }
             Cluster::Remote(client) => client.snapshot_restore(caller, datacenter),
         }
     }
@@ -136,13 +143,14 @@ impl Cluster {
     /// As [`crate::Handle::operator_health`].
     pub(crate) async fn operator_health(
         &self,
+        origin: Origin,
         caller: &Caller,
         dc: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
         match self {
             Cluster::Own { server, datacenter } => {
                 own_datacenter(datacenter, dc)?;
-                server.operator_health(caller).await
+                Box::pin(server.operator_health(origin, caller)).await
             }
             Cluster::Remote(client) => client.operator_health(caller, dc).await,
         }

@@ -3,6 +3,9 @@
 //! In: a method and a body. Out: the body of the reply, or the text of an error in the words of the original, which
 //! callers match. Waiting for a leader, guarantees and blocking happen behind the handle.
 //!
+//! On a server that does not lead, calls for the leader are passed on as they are, and its replies come back as they are;
+//! the others are served here.
+//!
 //! A request for a datacenter that is not ours fails; an empty one is none, except where the original does not look.
 
 mod absent;
@@ -15,6 +18,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tribune_net::{CallFailure, CallResult, SnapshotReply};
+use tribune_server::Origin;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
 use tribune_types::query::{Query, ReadOptions};
@@ -70,7 +74,18 @@ impl RpcServer {
         RpcServer { handle }
     }
 
-    async fn serve(&self, peer: SocketAddr, method: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn serve(
+        &self,
+        origin: Origin,
+        peer: SocketAddr,
+        method: &str,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        if let Some(server) = self.handle.inner.cluster.server()
+            && let Some(reply) = server.relay(origin, method, body).await?
+        {
+            return Ok(reply);
+        }
         let Some(call) = decode_call(method, body)? else {
             return Err(absent(method).into());
         };
@@ -93,7 +108,8 @@ impl RpcServer {
             Call::ServerHealth(envelope) => {
                 let dc = datacenter(&envelope)?;
                 let caller = caller(&envelope, peer);
-                let health = self.handle.operator_health(&caller, Some(&dc)).await?;
+                let health = self.handle.operator_health_from(origin, &caller, Some(&dc));
+                let health = health.await?;
                 rpc::encode_server_health_reply(&health, &mut reply);
             }
             Call::Query {
@@ -105,7 +121,8 @@ impl RpcServer {
                     .await?
             }
             Call::Write { envelope, write } => {
-                self.write(peer, &envelope, write, &mut reply).await?;
+                self.write(origin, peer, &envelope, write, &mut reply)
+                    .await?;
             }
             Call::Answered {
                 envelope,
@@ -120,7 +137,8 @@ impl RpcServer {
                 let event = rpc::unpack_event(&fire.payload)
                     .map_err(|err| Failure::Failed(err.to_string()))?;
                 let write = Write::EventFire(Box::new(event));
-                self.write(peer, &fire.envelope, write, &mut reply).await?;
+                self.write(origin, peer, &fire.envelope, write, &mut reply)
+                    .await?;
             }
             Call::Keyring(call) => {
                 // Servers of other datacenters send this on with the name of theirs: nobody looks at it.
@@ -159,6 +177,7 @@ impl RpcServer {
 
     async fn write(
         &self,
+        origin: Origin,
         peer: SocketAddr,
         envelope: &Envelope,
         write: Write,
@@ -167,7 +186,8 @@ impl RpcServer {
         let dc = datacenter(envelope)?;
         let form = ReplyForm::of(&write);
         let caller = caller(envelope, peer);
-        let written = self.handle.write(&caller, Some(&dc), write).await?;
+        let written = self.handle.write_from(origin, &caller, Some(&dc), write);
+        let written = written.await?;
         rpc::encode_write_reply(form, &written, reply);
         Ok(())
     }
@@ -193,6 +213,22 @@ fn named(envelope: &Envelope) -> Option<&str> {
     (!envelope.datacenter.is_empty()).then_some(&*envelope.datacenter)
 }
 
+impl RpcServer {
+    async fn answer(
+        &self,
+        origin: Origin,
+        peer: SocketAddr,
+        method: &str,
+        body: &[u8],
+    ) -> CallResult {
+        let served = self.serve(origin, peer, method, body).await;
+        served.map_err(|failure| match failure {
+            Failure::Failed(text) => CallFailure::failed(text),
+            Failure::NotUnderstood(text) => CallFailure::refused(text),
+        })
+    }
+}
+
 impl tribune_net::Handler for RpcServer {
     fn call<'a>(
         &'a self,
@@ -200,13 +236,16 @@ impl tribune_net::Handler for RpcServer {
         method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
-        Box::pin(async move {
-            let served = self.serve(peer, method, body).await;
-            served.map_err(|failure| match failure {
-                Failure::Failed(text) => CallFailure::failed(text),
-                Failure::NotUnderstood(text) => CallFailure::refused(text),
-            })
-        })
+        Box::pin(self.answer(Origin::Asked, peer, method, body))
+    }
+
+    fn passed_on<'a>(
+        &'a self,
+        peer: SocketAddr,
+        method: &'a str,
+        body: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        Box::pin(self.answer(Origin::PassedOn, peer, method, body))
     }
 
     fn snapshot<'a>(

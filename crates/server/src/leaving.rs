@@ -11,8 +11,8 @@ use tribune_wire::rpc;
 
 use crate::Server;
 
-/// Tries to hand over.
-const TRIES: u32 = 3;
+/// Tries to hand over; each asks several servers.
+const TRIES: u32 = 2;
 /// How long to wait to be removed from the peer set.
 const REMOVED_WITHIN: Duration = Duration::from_secs(5);
 /// How often that is looked at.
@@ -73,6 +73,9 @@ impl Server {
     /// Whether this server is in the peer set, as it knows itself or as another one says: the last change may not reach a
     /// server that is taken out by it.
     async fn is_peer(&self) -> bool {
+        if self.raft().is_removed() {
+            return false;
+        }
         let own = self.options().id;
         let peers = self.raft().membership().peers;
         let Some(this) = peers.iter().find(|peer| peer.id == own) else {

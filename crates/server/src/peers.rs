@@ -7,6 +7,7 @@
 //! Only servers that the pool or the peer set knows are listened to. The connection below has made sure that the caller
 //! meant this server and none that had its address before (`tribune_net::Peers`).
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,8 +16,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
-use tracing::debug;
+use tracing::{debug, info, warn};
 use tribune_net::{PeerError, PeerHandler, PeerId, Peers};
 use tribune_raft::{
     Member, RaftNodeId, SnapshotStream, Transport, TransportError, TransportFuture,
@@ -36,11 +38,37 @@ pub(crate) fn peer_id(id: NodeId) -> PeerId {
 pub(crate) struct PeerTransport {
     peers: Peers,
     directory: Arc<Directory>,
+    /// Servers that could not be reached the last time: said once.
+    silent: Mutex<BTreeSet<RaftNodeId>>,
 }
 
 impl PeerTransport {
     pub(crate) fn new(peers: Peers, directory: Arc<Directory>) -> PeerTransport {
-        PeerTransport { peers, directory }
+        PeerTransport {
+            peers,
+            directory,
+            silent: Mutex::default(),
+        }
+    }
+
+    /// Notes how a message fared.
+    fn note(&self, target: RaftNodeId, addr: SocketAddr, outcome: Option<&PeerError>) {
+        let mut silent = self.silent.lock();
+        match outcome {
+            None if silent.is_empty() => {}
+            None => {
+                if silent.remove(&target) {
+                    info!(server = %target, %addr, "server can be reached again");
+                }
+            }
+            // Late answers are nothing to speak of.
+            Some(PeerError::Failed(_)) => {}
+            Some(PeerError::Unreachable(why)) => {
+                if silent.insert(target) {
+                    warn!(server = %target, %addr, err = %why, "server cannot be reached");
+                }
+            }
+        }
     }
 
     fn addr(&self, target: RaftNodeId, member: &Member) -> Result<SocketAddr, TransportError> {
@@ -59,8 +87,10 @@ impl Transport for PeerTransport {
     ) -> TransportFuture<'_> {
         let addr = self.addr(target, member);
         Box::pin(async move {
-            let called = self.peers.call(peer_id(target), addr?, request, limit);
-            called.await.map_err(transport_error)
+            let addr = addr?;
+            let called = self.peers.call(peer_id(target), addr, request, limit).await;
+            self.note(target, addr, called.as_ref().err());
+            called.map_err(transport_error)
         })
     }
 
@@ -123,14 +153,14 @@ fn transport_error(err: PeerError) -> TransportError {
 struct PeerService(Server);
 
 impl PeerService {
-    fn is_known(&self, id: NodeId, from: SocketAddr) -> bool {
+    fn is_known(&self, id: NodeId) -> bool {
         let is_peer = || {
             let peers = self.0.raft().membership().peers;
             peers.iter().any(|peer| peer.id == id)
         };
         let known = self.0.directory().knows(id) || is_peer();
         if !known {
-            debug!(peer = %id, %from, "a server that neither the pool nor the peer set knows is not listened to");
+            debug!(peer = %id, "a server that neither the pool nor the peer set knows is not listened to");
         }
         known
     }
@@ -144,12 +174,12 @@ impl PeerHandler for PeerService {
     fn call<'a>(
         &'a self,
         from: PeerId,
-        addr: SocketAddr,
+        _: SocketAddr,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + 'a>> {
         let from = tribune_types::id::Uuid(from.0);
         Box::pin(async move {
-            if !self.is_known(from, addr) {
+            if !self.is_known(from) {
                 // No answer of any message: the caller takes it for a failure.
                 return Bytes::new();
             }
@@ -166,8 +196,13 @@ impl PeerHandler for PeerService {
         header: Bytes,
         body: &'a mut (dyn AsyncRead + Send + Unpin),
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + 'a>> {
-        let _ = from;
-        Box::pin(self.0.raft().handle_snapshot(header, body))
+        let from = tribune_types::id::Uuid(from.0);
+        Box::pin(async move {
+            if !self.is_known(from) {
+                return Bytes::new();
+            }
+            self.0.raft().handle_snapshot(header, body).await
+        })
     }
 }
 

@@ -1,8 +1,14 @@
 //! The read path: guarantee first, then a version of the state, then perhaps waiting.
+//!
+//! Every server reads from its own state. A follower that owes more than a stale answer first learns from the leader how
+//! far the log is and applies up to there; then its state contains everything that was acknowledged before the request,
+//! and a blocking query can park here: whatever it is woken with is newer still.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tribune_raft::ReadGuarantee;
 use tribune_state::{ReadContext, WatchKeys};
 use tribune_types::caller::Caller;
 use tribune_types::coordinate::{Coordinate, CoordinateEntry, DatacenterMap};
@@ -15,6 +21,7 @@ use tribune_types::text::text;
 use crate::Server;
 use crate::answer::{Answer, Shared};
 use crate::hub::{shown, worth_sharing};
+use crate::route::{Need, Origin, Route, View, decide};
 
 impl Server {
     /// Reads without waiting, if the guarantee can be had at once. `None`: use [`Server::read`].
@@ -24,10 +31,7 @@ impl Server {
         query: &Query,
         options: &ReadOptions,
     ) -> Option<Result<Answer, RpcError>> {
-        if options.min_index != Index(0) || !self.is_local(options) {
-            return None;
-        }
-        if !self.has_guarantee(options) {
+        if options.min_index != Index(0) || !self.has_guarantee(need(query, options), options) {
             return None;
         }
         if let Err(err) = self.authorizer().read(caller, query) {
@@ -49,13 +53,11 @@ impl Server {
         query: Query,
         options: &ReadOptions,
     ) -> Result<Answer, RpcError> {
-        if !self.is_local(options) {
-            return Err(RpcError::NoPath);
-        }
         self.authorizer().read(caller, &query)?;
-        if !self.has_guarantee(options) {
-            // Seldom, and large: kept out of the future that parks.
-            Box::pin(self.guarantee(options)).await?;
+        let need = need(&query, options);
+        if !self.has_guarantee(need, options) {
+            // Large: kept out of the future that parks.
+            Box::pin(self.guarantee(need, options)).await?;
         }
         if options.min_index == Index(0) || !is_state(&query) {
             let shared = self.evaluate(&query)?;
@@ -65,64 +67,88 @@ impl Server {
         Ok(self.answer(shared, options.consistency))
     }
 
-    /// True if the asked guarantee holds without asking anybody.
-    fn has_guarantee(&self, options: &ReadOptions) -> bool {
-        match options.consistency {
-            Consistency::Default => self.raft().is_leader_lease_valid(),
-            Consistency::Stale => self.stale_now(options),
-            Consistency::Consistent => false,
-        }
+    /// True if the request can be served at once without asking anybody.
+    fn has_guarantee(&self, need: Need, options: &ReadOptions) -> bool {
+        self.is_own_datacenter(options.datacenter.as_ref())
+            && match need {
+                Need::AnyServer => true,
+                Need::Read(Consistency::Default) => self.leads_on(),
+                Need::Read(Consistency::Stale) => self.stale_now(options),
+                Need::Read(Consistency::Consistent) | Need::Leader => false,
+            }
     }
 
     /// Waits until this server may answer under the asked guarantee.
     ///
     /// # Errors
-    /// `NoLeader` or `NotReady` after the hold time.
-    pub(crate) async fn guarantee(&self, options: &ReadOptions) -> Result<(), RpcError> {
-        match options.consistency {
-            Consistency::Stale if self.stale_now(options) => Ok(()),
-            Consistency::Stale | Consistency::Default => self.wait_for_leadership().await,
-            Consistency::Consistent => {
-                self.wait_for_leadership().await?;
-                self.raft()
-                    .read_barrier()
-                    .await
-                    .map_err(|_| RpcError::NoLeader)?;
-                self.wait_until_ready().await
+    /// `NoPath`; `NoLeader` or `NotReady` after the hold time.
+    pub(crate) async fn guarantee(
+        &self,
+        need: Need,
+        options: &ReadOptions,
+    ) -> Result<(), RpcError> {
+        let confirmed = match need {
+            Need::Read(Consistency::Consistent) => ReadGuarantee::Quorum,
+            _ => ReadGuarantee::Lease,
+        };
+        let mut hold = self.hold();
+        loop {
+            let changed = pin!(self.leading().notified());
+            let view = View {
+                own_datacenter: self.is_own_datacenter(options.datacenter.as_ref()),
+                fresh: self.stale_now(options),
+                ..self.view()
+            };
+            match decide(need, Origin::Asked, &view) {
+                Route::Here => return Ok(()),
+                Route::Refuse(err) => return Err(err),
+                Route::CatchUp => {
+                    let left = hold.left(self.env().mono());
+                    let caught_up = self.raft().read_index(confirmed);
+                    if let Ok(Ok(_)) = self.env().timeout(left, caught_up).await {
+                        break;
+                    }
+                }
+                Route::Leader(_) | Route::Wait => {}
+            }
+            if !self.wait(&mut hold, changed).await? {
+                return Err(RpcError::NoLeader);
             }
         }
+        if confirmed == ReadGuarantee::Quorum && self.is_leader() {
+            self.wait_until_ready().await?;
+        }
+        Ok(())
     }
 
     fn stale_now(&self, options: &ReadOptions) -> bool {
         if self.raft().is_leader_lease_valid() {
             return true;
         }
-        match self.raft().metrics().last_contact {
+        match self.raft().last_contact() {
             None => false,
             Some(age) => options.max_stale.is_none_or(|max| age <= max),
         }
     }
 
-    fn is_local(&self, options: &ReadOptions) -> bool {
-        options
-            .datacenter
-            .as_ref()
-            .is_none_or(|dc| **dc == *self.options().datacenter)
+    fn answer(&self, shared: Arc<Shared>, consistency: Consistency) -> Answer {
+        let meta = self.meta(shared.index(), consistency);
+        Answer { shared, meta }
     }
 
-    fn answer(&self, shared: Arc<Shared>, consistency: Consistency) -> Answer {
-        let leading = self.raft().is_leader_lease_valid();
-        let meta = QueryMeta {
-            index: shown(shared.index()),
-            known_leader: leading || self.raft().leader().is_some(),
-            last_contact: if leading {
+    /// What holds for an answer of now. What was read with the leader's word is as good as the leader's own answer.
+    pub(crate) fn meta(&self, index: Index, consistency: Consistency) -> QueryMeta {
+        let current = consistency != Consistency::Stale || self.is_leader();
+        QueryMeta {
+            index: shown(index),
+            known_leader: current || self.raft().has_leader(),
+            last_contact: if current {
                 Duration::ZERO
             } else {
-                self.raft().metrics().last_contact.unwrap_or_default()
+                self.raft().last_contact().unwrap_or_default()
             },
             consistency,
-        };
-        Answer { shared, meta }
+        }
     }
 
     fn evaluate(&self, query: &Query) -> Result<Arc<Shared>, RpcError> {
@@ -235,6 +261,14 @@ impl Server {
             servers,
             index: Index(membership.index.0),
         }
+    }
+}
+
+/// What a query needs. Names of datacenters are known everywhere.
+fn need(query: &Query, options: &ReadOptions) -> Need {
+    match query {
+        Query::Datacenters | Query::DatacenterMaps => Need::AnyServer,
+        _ => Need::Read(options.consistency),
     }
 }
 

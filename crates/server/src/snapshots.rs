@@ -1,10 +1,12 @@
 //! Snapshots: the user's archive out and in, and the form servers keep on disk.
 //!
 //! An archive comes in through the log in pieces (`Command::Restore`), so that every server replaces its state at the
-//! same position; it is checked as a whole before the first piece is proposed. The internal form is the same record
+//! same position; it is checked as a whole before the first piece is proposed, on the leader, which others stream it to. Every
+//! server writes archives from its own state. The internal form is the same record
 //! stream behind a small header with what archives do not hold.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,12 +17,14 @@ use tribune_types::caller::Caller;
 use tribune_types::command::{Command, RestoreStep};
 use tribune_types::error::RpcError;
 use tribune_types::id::Index;
-use tribune_types::query::{QueryMeta, ReadOptions};
+use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
+use tribune_wire::rpc::{self, Envelope, SnapshotCall, SnapshotOp};
 use tribune_wire::snapshot::records::{Reader, Writer};
 use tribune_wire::snapshot::{ArchiveError, Meta, MetaServer, SnapshotWriter, read_archive};
 
 use crate::Server;
-use crate::hub::shown;
+use crate::forward::{pool_options, unreadable};
+use crate::route::{Need, Origin};
 
 /// Bytes of an archive's record stream in one log entry.
 const PIECE: usize = 256 << 10;
@@ -65,15 +69,13 @@ impl Server {
         caller: &Caller,
         options: &ReadOptions,
     ) -> Result<SnapshotSave, RpcError> {
-        if options
-            .datacenter
-            .as_ref()
-            .is_some_and(|dc| **dc != *self.options().datacenter)
-        {
-            return Err(RpcError::NoPath);
-        }
         self.authorizer().management(caller)?;
-        self.guarantee(options).await?;
+        // The original confirms the lead for every snapshot that is not stale.
+        let need = Need::Read(match options.consistency {
+            Consistency::Stale => Consistency::Stale,
+            Consistency::Default | Consistency::Consistent => Consistency::Consistent,
+        });
+        self.guarantee(need, options).await?;
         let version = self.version();
         let index = version.last_index();
         let meta = self.archive_meta(index);
@@ -94,12 +96,7 @@ impl Server {
                 out.send_rest().await;
             }
         });
-        let meta = QueryMeta {
-            index: shown(index),
-            known_leader: self.raft().leader().is_some(),
-            last_contact: self.raft().metrics().last_contact.unwrap_or_default(),
-            consistency: options.consistency,
-        };
+        let meta = self.meta(index, options.consistency);
         Ok(SnapshotSave { meta, chunks })
     }
 
@@ -121,12 +118,13 @@ impl Server {
         }
     }
 
-    /// Starts restoring an archive. Nothing is replaced before the whole archive was checked.
+    /// Starts restoring an archive, here or through the leader. Nothing is replaced before the whole archive was checked.
     ///
     /// # Errors
     /// Denied, an unknown datacenter, or no leader.
     pub async fn snapshot_restore(
         &self,
+        origin: Origin,
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
@@ -134,12 +132,15 @@ impl Server {
             return Err(RpcError::NoPath);
         }
         self.authorizer().management(caller)?;
-        self.wait_for_leadership().await?;
+        let leader = self.find_leader(origin, &mut self.hold()).await?;
         let (chunks, rx) = mpsc::channel::<Bytes>(QUEUE);
         let (tx, done) = oneshot::channel();
-        let server = self.clone();
+        let (server, caller) = (self.clone(), caller.clone());
         self.env().spawn("snapshot-restore", async move {
-            let outcome = restore(&server, rx).await;
+            let outcome = match leader {
+                None => restore(&server, rx).await,
+                Some(leader) => restore_at(&server, leader, &caller, rx).await,
+            };
             if let Err(err) = &outcome {
                 warn!(%err, "a snapshot was not restored");
             }
@@ -147,6 +148,33 @@ impl Server {
         });
         Ok(SnapshotRestore { chunks, done })
     }
+}
+
+/// Hands an archive on to the leader as it arrives. Never tried twice.
+async fn restore_at(
+    server: &Server,
+    leader: SocketAddr,
+    caller: &Caller,
+    archive: mpsc::Receiver<Bytes>,
+) -> Result<(), RpcError> {
+    let call = SnapshotCall {
+        envelope: Envelope {
+            datacenter: server.options().datacenter.clone(),
+            token: caller.token.clone(),
+        },
+        stale: false,
+        op: SnapshotOp::Restore,
+        passed_on: true,
+    };
+    let request = rpc::encode_snapshot(&call);
+    let dial = pool_options().dial_timeout;
+    let answered = tribune_net::snapshot(server.env(), leader, dial, &request, Some(archive)).await;
+    let (head, _) = answered.map_err(|err| RpcError::Remote(err.to_string()))?;
+    let (error, _) = rpc::decode_snapshot_reply(&head).map_err(|err| unreadable(&err))?;
+    if !error.is_empty() {
+        return Err(RpcError::Remote(error));
+    }
+    Ok(())
 }
 
 /// Writes the archive of a version. Encodes twice: its sizes stand in front.

@@ -20,21 +20,29 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) async fn run(server: Server) {
     let mut changes = server.raft().leader_changes();
     let mut leader = None;
+    let mut said = None;
     loop {
         tokio::select! {
             biased;
             () = server.stop().cancelled() => return,
             change = changes.next() => match change {
-                Some(now) => leader = now,
+                Some(now) => {
+                    leader = now;
+                    said = None;
+                }
                 None => return,
             },
-            () = watch(&server, leader.as_ref()) => {}
+            () = watch(&server, leader.as_ref(), &mut said) => {}
         }
     }
 }
 
-/// Watches one leader; returns only to begin anew.
-async fn watch(server: &Server, leader: Option<&LeaderInfo>) {
+/// Watches one leader; returns only to begin anew. `said` is the last word on it.
+async fn watch(
+    server: &Server,
+    leader: Option<&LeaderInfo>,
+    said: &mut Option<&'static str>,
+) {
     let Some(leader) = leader.filter(|leader| leader.id != server.options().id) else {
         return std::future::pending().await;
     };
@@ -58,7 +66,9 @@ async fn watch(server: &Server, leader: Option<&LeaderInfo>) {
             () = moved(server, leader, seen) => return,
         }
     };
-    info!(leader = %leader.id, "the leader is gone, {why}: an election is held at once");
+    if said.replace(why) != Some(why) {
+        info!(leader = %leader.id, "the leader is gone, {why}: an election is held at once");
+    }
     server.raft().on_peer_gone(leader.id);
     server.env().sleep(AGAIN).await;
 }

@@ -1,30 +1,49 @@
-//! The write path on the leader: authorise, check what the state cannot, stamp, propose, translate the outcome.
+//! The write path. On the leader: authorise, check what the state cannot, stamp, propose, translate the outcome. Elsewhere
+//! the write is encoded once and asked of the leader (`forward`).
 
-use std::time::Duration;
+use std::pin::pin;
 
 use bytes::Bytes;
-use tribune_raft::ProposeError;
+use tribune_raft::{MembershipError, ProposeError};
 use tribune_types::caller::Caller;
 use tribune_types::command::{Command, Outcome};
 use tribune_types::error::RpcError;
 use tribune_types::id::Uuid;
 use tribune_types::kv::KvOp;
+use tribune_types::query::{Consistency, ReadOptions};
 use tribune_types::session::Session;
 use tribune_types::text::text;
 use tribune_types::txn::{KvVerb, TxnError, TxnOp, TxnOutcome};
 use tribune_types::write::{PeerRef, Write, WriteReply};
-use tribune_wire::entry;
+use tribune_wire::{entry, rpc};
 
+use crate::forward::unreadable;
+use crate::route::{Need, Origin};
 use crate::{Server, validate};
 
 impl Server {
-    /// Writes. Dropping the future does not take the write back.
+    /// Writes, here or through the leader. Dropping the future does not take the write back.
     ///
     /// # Errors
     /// Refusals leave everything unchanged; [`RpcError::FateUnknown`] and [`RpcError::Storage`] say that the write may
-    /// or may not have happened.
+    /// or may not have happened. What the leader or the way to it says is [`RpcError::Remote`].
     pub async fn write(
         &self,
+        caller: &Caller,
+        datacenter: Option<&str>,
+        write: Write,
+    ) -> Result<WriteReply, RpcError> {
+        self.write_from(Origin::Asked, caller, datacenter, write)
+            .await
+    }
+
+    /// As [`Server::write`], for a request that may have come through another server.
+    ///
+    /// # Errors
+    /// As [`Server::write`].
+    pub async fn write_from(
+        &self,
+        origin: Origin,
         caller: &Caller,
         datacenter: Option<&str>,
         write: Write,
@@ -33,7 +52,71 @@ impl Server {
             return Err(RpcError::NoPath);
         }
         self.authorizer().write(caller, &write)?;
-        self.wait_for_leadership().await?;
+        match write {
+            Write::TxnRead(ops) => self.txn_read(&ops).await,
+            Write::EventFire(_) => {
+                // Events travel by gossip, which the agent owns; any server may send them.
+                let stale = Need::Read(Consistency::Stale);
+                self.guarantee(stale, &ReadOptions::default()).await?;
+                Ok(WriteReply::Done)
+            }
+            write => self.write_at_leader(origin, caller, write).await,
+        }
+    }
+
+    async fn write_at_leader(
+        &self,
+        origin: Origin,
+        caller: &Caller,
+        write: Write,
+    ) -> Result<WriteReply, RpcError> {
+        let mut hold = self.hold();
+        let mut encoded = None;
+        loop {
+            if self.leads_on() {
+                let changed = self.leading().notified();
+                // Kept for the case that the lead is lost before anything is proposed.
+                match self.write_here(write.clone()).await {
+                    Err(RpcError::NoLeader) => {
+                        if !self.wait(&mut hold, pin!(changed)).await? {
+                            return Err(RpcError::NoLeader);
+                        }
+                        continue;
+                    }
+                    done => return done,
+                }
+            }
+            let (method, body) = match &encoded {
+                Some(encoded) => encoded,
+                None => encoded.insert(
+                    rpc::encode_write(&write, &self.options().datacenter, caller.token.secret())
+                        .ok_or_else(|| {
+                            RpcError::Invalid("this write cannot be sent to a server".to_owned())
+                        })?,
+                ),
+            };
+            // Large, and not needed on the leader: kept out of this future.
+            let asked = Box::pin(self.at_leader(origin, &mut hold, method, body)).await?;
+            if let Some(reply) = asked {
+                return rpc::decode_write_reply(&write, &reply).map_err(|err| unreadable(&err));
+            }
+        }
+    }
+
+    /// Evaluates a transaction that only reads.
+    async fn txn_read(&self, ops: &[TxnOp]) -> Result<WriteReply, RpcError> {
+        let current = Need::Read(Consistency::Default);
+        self.guarantee(current, &ReadOptions::default()).await?;
+        let refused = self.refused_ops(ops);
+        if !refused.is_empty() {
+            return Ok(refused_txn(refused));
+        }
+        let outcome = self.store().load().version.txn_read(ops);
+        Ok(WriteReply::Txn(Box::new(outcome)))
+    }
+
+    /// Writes as the leader. `NoLeader` says that nothing was proposed.
+    async fn write_here(&self, write: Write) -> Result<WriteReply, RpcError> {
         match write {
             Write::Register(mut register) => {
                 validate::register(&mut register)?;
@@ -59,14 +142,6 @@ impl Server {
                 Ok(WriteReply::Renewed(found.into_iter().collect()))
             }
             Write::Txn(ops) => self.txn(ops).await,
-            Write::TxnRead(ops) => {
-                let refused = self.refused_ops(&ops);
-                if !refused.is_empty() {
-                    return Ok(refused_txn(refused));
-                }
-                let outcome = self.store().load().version.txn_read(&ops);
-                Ok(WriteReply::Txn(Box::new(outcome)))
-            }
             Write::Coordinate(entry) => {
                 if self.options().disable_coordinates {
                     return Err(RpcError::CoordinatesDisabled);
@@ -77,10 +152,8 @@ impl Server {
                     .map_err(|err| RpcError::Invalid(err.to_string()))?;
                 Ok(WriteReply::Done)
             }
-            Write::EventFire(_) => {
-                // Events travel by gossip, which the agent owns; a server only authorises them.
-                Ok(WriteReply::Done)
-            }
+            // Served by every server, and not here.
+            Write::TxnRead(_) | Write::EventFire(_) => Ok(WriteReply::Done),
             Write::Autopilot { config, cas } => {
                 match self.propose(Command::Autopilot { config, cas }).await? {
                     Outcome::Verdict(verdict) => Ok(WriteReply::Verdict(verdict)),
@@ -94,22 +167,14 @@ impl Server {
     /// Proposes a command and waits until it is applied here.
     ///
     /// # Errors
-    /// As [`Server::write`].
+    /// As [`Server::write`]; `NoLeader` says that it was not proposed.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, RpcError> {
         let mut payload = Vec::new();
         entry::encode(&command, &mut payload);
-        let deadline = self.env().mono() + self.options().rpc_hold_timeout;
-        let payload = Bytes::from(payload);
-        loop {
-            match self.raft().propose(payload.clone()).await {
-                Ok(Outcome::Refused(err)) => return Err(RpcError::State(err)),
-                Ok(outcome) => return Ok(outcome),
-                Err(ProposeError::NotLeader { .. }) if self.env().mono() < deadline => {
-                    // Not proposed: safe to try again once there is a leader.
-                    self.wait_for_leadership().await?;
-                }
-                Err(err) => return Err(propose_error(err)),
-            }
+        match self.raft().propose(Bytes::from(payload)).await {
+            Ok(Outcome::Refused(err)) => Err(RpcError::State(err)),
+            Ok(outcome) => Ok(outcome),
+            Err(err) => Err(propose_error(err)),
         }
     }
 
@@ -221,36 +286,11 @@ impl Server {
         self.raft()
             .remove(server.id)
             .await
-            .map_err(|err| RpcError::Invalid(err.to_string()))?;
+            .map_err(|err| match err {
+                MembershipError::NotLeader { .. } => RpcError::NoLeader,
+                err => RpcError::Invalid(err.to_string()),
+            })?;
         Ok(WriteReply::Done)
-    }
-
-    /// Waits until this server leads, at most the hold time.
-    ///
-    /// # Errors
-    /// `NoLeader`; nothing was done.
-    pub(crate) async fn wait_for_leadership(&self) -> Result<(), RpcError> {
-        if self.raft().is_leader_lease_valid() {
-            return Ok(());
-        }
-        let deadline = self.env().mono() + self.options().rpc_hold_timeout;
-        loop {
-            if self.raft().is_leader_lease_valid() {
-                return Ok(());
-            }
-            if self.stop().is_cancelled() {
-                return Err(RpcError::ShuttingDown);
-            }
-            if self.env().mono() >= deadline {
-                return Err(RpcError::NoLeader);
-            }
-            let changed = self.leading().notified();
-            if self.raft().is_leader_lease_valid() {
-                return Ok(());
-            }
-            // Leadership changes notify; the short sleep covers a lease that lapses and comes back silently.
-            let _ = self.env().timeout(Duration::from_millis(50), changed).await;
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The cluster half of a client agent: it keeps nothing itself and asks servers.
 //!
 //! One server is asked until it fails; which one is next is decided in [`tribune_local::servers`]. What may be tried again
-//! is tried within the hold time, with a random pause before each try. A server that cannot be reached at all is passed
-//! over at once, once each.
+//! is tried within the hold time, with a random pause before each try that is short at first. A server that cannot be
+//! reached at all is passed over at once, once each.
+//!
+//! A server that the pool takes for failed is not waited for until its connection fails, which takes half a minute: a
+//! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere.
 //!
 //! Memory: nothing while idle but one connection with its streams (see `tribune-net`).
 
@@ -14,11 +17,12 @@ mod write;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 use tribune_config::Config;
 use tribune_local::RateLimit;
-use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay};
-use tribune_net::{CallError, Pool, PoolOptions};
+use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay, retry_pause};
+use tribune_net::{CallError, Lost, NotSent, Pool, PoolOptions};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::error::RpcError;
 use tribune_types::text::{Text, text};
@@ -29,6 +33,8 @@ pub use tribune_local::servers::ServerAddr;
 
 /// Longest time a server may take for what does not wait for a change: its own hold time, twice, and then some.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the answer of a server that is gone is waited for: it may be on its way.
+const GRACE: Duration = Duration::from_secs(1);
 /// Longest time for a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,6 +54,8 @@ pub(crate) struct Client {
     pool: Pool,
     tasks: TaskGroup,
     servers: Mutex<Servers>,
+    /// Other servers than before may be asked.
+    servers_changed: Notify,
     rate: Mutex<RateLimit>,
     /// How long a request is tried again.
     hold: Duration,
@@ -65,6 +73,7 @@ impl Client {
             pool: Pool::new(env, tasks, PoolOptions::default()),
             tasks: tasks.clone(),
             servers: Mutex::default(),
+            servers_changed: Notify::new(),
             rate: Mutex::new(RateLimit::new(limits.rpc_rate, limits.rpc_max_burst)),
             hold: config.performance.rpc_hold_timeout,
             query_time_max: config.http.max_query_time,
@@ -76,6 +85,7 @@ impl Client {
         servers.retain(|server| server.datacenter == self.datacenter);
         let mut below = |n| self.env.random_below(n);
         self.servers.lock().set(servers, &mut below);
+        self.servers_changed.notify_waiters();
     }
 
     /// How many servers may be asked.
@@ -105,10 +115,11 @@ impl Client {
         metrics::counter!("client.rpc").increment(1);
         let first_try: Mono = self.env.mono();
         let mut unreachable = 0;
+        let mut tries = 0;
         loop {
             let server = self.servers.lock().first().cloned();
             let server = server.ok_or(RpcError::NoServers)?;
-            let err = match self.pool.call(server.addr, method, body, deadline).await {
+            let err = match self.ask_at(&server, method, body, deadline).await {
                 Ok(reply) => return Ok(reply),
                 Err(err) => err,
             };
@@ -127,8 +138,48 @@ impl Client {
             if !again || waited >= self.hold {
                 return Err(RpcError::Remote(shown));
             }
-            self.env.sleep(self.env.jitter(self.hold / 16)).await;
+            self.env
+                .sleep(self.env.jitter(retry_pause(tries, self.hold)))
+                .await;
+            tries += 1;
         }
+    }
+
+    /// Makes one call, as long as the server is there.
+    async fn ask_at(
+        &self,
+        server: &ServerAddr,
+        method: &str,
+        body: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        // First the connection alone: while there is none, giving up is harmless.
+        tokio::select! {
+            biased;
+            connected = self.pool.connect(server.addr) => connected?,
+            () = self.gone(server) => return Err(CallError::NotSent(NotSent::Session)),
+        }
+        tokio::select! {
+            biased;
+            reply = self.pool.call(server.addr, method, body, deadline) => reply,
+            () = self.given_up(server) => Err(CallError::FateUnknown(Lost::Eof)),
+        }
+    }
+
+    /// Resolves once `server` is not among the servers any more.
+    async fn gone(&self, server: &ServerAddr) {
+        loop {
+            let changed = self.servers_changed.notified();
+            if !self.servers.lock().contains(server) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn given_up(&self, server: &ServerAddr) {
+        self.gone(server).await;
+        self.env.sleep(GRACE).await;
     }
 
     fn on_failure(&self, server: &ServerAddr, method: &str, err: &CallError) {

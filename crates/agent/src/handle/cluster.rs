@@ -7,6 +7,7 @@ use tribune_types::event::UserEvent;
 use tribune_types::query::{Query, ReadOptions};
 use tribune_types::write::{Write, WriteReply};
 
+use tribune_server::Origin;
 pub use tribune_server::{SnapshotRestore, SnapshotSave};
 
 use super::Handle;
@@ -56,13 +57,26 @@ impl Handle {
         datacenter: Option<&str>,
         write: Write,
     ) -> Result<WriteReply, RpcError> {
+        self.write_from(Origin::Asked, caller, datacenter, write)
+            .await
+    }
+
+    /// As [`Handle::write`], for a request that may have come through another server.
+    pub(crate) async fn write_from(
+        &self,
+        origin: Origin,
+        caller: &Caller,
+        datacenter: Option<&str>,
+        write: Write,
+    ) -> Result<WriteReply, RpcError> {
         let event = match &write {
             Write::EventFire(event) => Some(event.clone()),
             _ => None,
         };
-        let reply = self.inner.cluster.write(caller, datacenter, write).await?;
+        let cluster = &self.inner.cluster;
+        let reply = cluster.write(origin, caller, datacenter, write).await?;
         if let Some(event) = event
-            && self.inner.cluster.server().is_some()
+            && cluster.server().is_some()
         {
             // A client's event is fired by the server that it asked.
             self.fire(*event).await?;
@@ -107,9 +121,20 @@ impl Handle {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
+        self.snapshot_restore_from(Origin::Asked, caller, datacenter)
+            .await
+    }
+
+    /// As [`Handle::snapshot_restore`], for a request that may have come through another server.
+    pub(crate) async fn snapshot_restore_from(
+        &self,
+        origin: Origin,
+        caller: &Caller,
+        datacenter: Option<&str>,
+    ) -> Result<SnapshotRestore, RpcError> {
         self.inner
             .cluster
-            .snapshot_restore(caller, datacenter)
+            .snapshot_restore(origin, caller, datacenter)
             .await
     }
 
@@ -138,6 +163,20 @@ impl Handle {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
-        self.inner.cluster.operator_health(caller, datacenter).await
+        self.operator_health_from(Origin::Asked, caller, datacenter)
+            .await
+    }
+
+    /// As [`Handle::operator_health`], for a request that may have come through another server.
+    pub(crate) async fn operator_health_from(
+        &self,
+        origin: Origin,
+        caller: &Caller,
+        datacenter: Option<&str>,
+    ) -> Result<OperatorHealth, RpcError> {
+        self.inner
+            .cluster
+            .operator_health(origin, caller, datacenter)
+            .await
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tribune_net::SnapshotReply;
+use tribune_server::Origin;
 use tribune_types::error::RpcError;
 use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_wire::rpc::{self, SnapshotCall, SnapshotOp};
@@ -65,8 +66,14 @@ impl RpcServer {
         }
         let dc = datacenter(&call.envelope)?;
         let caller = caller(&call.envelope, peer);
-        let SnapshotRestore { chunks, done } =
-            self.handle.snapshot_restore(&caller, Some(&dc)).await?;
+        let origin = match call.passed_on {
+            false => Origin::Asked,
+            true => Origin::PassedOn,
+        };
+        let SnapshotRestore { chunks, done } = self
+            .handle
+            .snapshot_restore_from(origin, &caller, Some(&dc))
+            .await?;
         while let Some(piece) = archive.recv().await {
             // A closed channel means that the outcome is known already.
             if chunks.send(piece).await.is_err() {
