@@ -38,11 +38,7 @@ pub(crate) async fn run(server: Server) {
 }
 
 /// Watches one leader; returns only to begin anew. `said` is the last word on it.
-async fn watch(
-    server: &Server,
-    leader: Option<&LeaderInfo>,
-    said: &mut Option<&'static str>,
-) {
+async fn watch(server: &Server, leader: Option<&LeaderInfo>, said: &mut Option<&'static str>) {
     let Some(leader) = leader.filter(|leader| leader.id != server.options().id) else {
         return std::future::pending().await;
     };

@@ -69,7 +69,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         }
         let record = Record {
             wall: self.pipeline.env.wall(),
-            level: of_event(meta.level()),
+            level: of_event(meta),
             module: module::name(meta.target()),
             fields,
         };

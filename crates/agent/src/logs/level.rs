@@ -2,7 +2,9 @@
 //!
 //! A sink (the outputs together, or one monitor) has a level of its own; [`Gate`] keeps the widest of them in an atomic, so
 //! that an event nobody wants costs one load. Events of libraries (targets that are not ours) are shown from WARN on, and
-//! from INFO on when TRACE is asked for: what they tell below that would drown our own lines.
+//! from INFO on when TRACE is asked for: what they tell below that would drown our own lines. The consensus library warns
+//! of every message that a dead server does not answer, ten in a second: its warnings count as INFO, and `tribune-server`
+//! says once that a server cannot be reached.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -27,8 +29,9 @@ pub fn parse_level(name: &str) -> Result<LogLevel, UnknownLevel> {
 }
 
 /// The level of an event.
-pub(super) fn of_event(level: &Level) -> LogLevel {
-    match *level {
+pub(super) fn of_event(meta: &Metadata<'_>) -> LogLevel {
+    match *meta.level() {
+        Level::WARN if meta.target().starts_with("openraft") => LogLevel::Info,
         Level::TRACE => LogLevel::Trace,
         Level::DEBUG => LogLevel::Debug,
         Level::INFO => LogLevel::Info,
@@ -111,7 +114,7 @@ impl Gate {
 
     pub(super) fn wants(&self, meta: &Metadata<'_>) -> bool {
         self.widest()
-            .is_some_and(|widest| shows(widest, of_event(meta.level()), is_own(meta.target())))
+            .is_some_and(|widest| shows(widest, of_event(meta), is_own(meta.target())))
     }
 
     pub(super) fn filter(&self) -> LevelFilter {

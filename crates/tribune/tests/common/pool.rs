@@ -106,6 +106,25 @@ impl Node {
         }
     }
 
+    /// Gives the agent another address from its next start on; its data stay.
+    pub fn move_away(&mut self) {
+        let path = self.dir.path().join("agent.hcl");
+        let config = std::fs::read_to_string(&path).expect("a configuration file");
+        let old = self.ip.to_string();
+        self.ip = fresh_ip();
+        let config = config.replace(&old, &self.ip.to_string());
+        std::fs::write(path, config).expect("a configuration file");
+    }
+
+    /// Sends a signal (`-INT`).
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
     /// Arguments for the next starts, in place of earlier ones.
     pub fn args(&mut self, args: &[&str]) {
         self.extra = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -189,7 +208,7 @@ impl Node {
         self.request("GET", path, &[]).json()
     }
 
-    fn try_json(&self, path: &str) -> Option<Value> {
+    pub fn try_json(&self, path: &str) -> Option<Value> {
         let answer = try_request(self.http(), "GET", path, &[]).ok()?;
         serde_json::from_slice(&answer.body).ok()
     }
