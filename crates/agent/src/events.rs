@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use tokio::sync::Notify;
 use tribune_local::Registry;
 use tribune_types::error::RpcError;
@@ -17,12 +17,17 @@ use crate::local_state::LocalAgent;
 
 /// Events remembered.
 const EVENTS_MAX: usize = 256;
+/// Bytes of all of them: several times what they take if they were fired as [`validate`] wants it. Others, who can fire as
+/// they like, shorten the memory and do not fill it.
+const KEPT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a compiled filter of somebody.
+const FILTER_SIZE_MAX: usize = 256 * 1024;
 /// Bytes of the gossip message of an event.
 const SIZE_MAX: usize = 512;
 /// Events of this name are the agents' own and are not shown.
 const REMOTE_EXEC: &str = "_rexec";
 
-/// The last events. Full: the oldest goes.
+/// The last events. Full, in number or bytes: the oldest goes.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     ring: Mutex<Ring>,
@@ -32,6 +37,7 @@ pub(crate) struct Events {
 #[derive(Debug, Default)]
 struct Ring {
     events: VecDeque<Arc<UserEvent>>,
+    bytes: usize,
     clock: u64,
 }
 
@@ -57,6 +63,9 @@ impl Events {
     }
 
     fn add(&self, mut event: UserEvent) {
+        if weight(&event) > KEPT_BYTES_MAX / 8 {
+            return;
+        }
         {
             let mut ring = self.ring.lock();
             // An event that came by gossip brings its time; one fired here gets the next.
@@ -64,13 +73,21 @@ impl Events {
                 event.ltime = ring.clock + 1;
             }
             ring.clock = ring.clock.max(event.ltime);
-            if ring.events.len() == EVENTS_MAX {
-                ring.events.pop_front();
-            }
+            ring.bytes += weight(&event);
             ring.events.push_back(Arc::new(event));
+            while ring.events.len() > EVENTS_MAX || ring.bytes > KEPT_BYTES_MAX {
+                let gone = ring.events.pop_front();
+                ring.bytes -= gone.map_or(ring.bytes, |gone| weight(&gone));
+            }
         }
         self.changed.notify_waiters();
     }
+}
+
+fn weight(event: &UserEvent) -> usize {
+    let filters = [&event.node_filter, &event.service_filter, &event.tag_filter];
+    let filters: usize = filters.iter().map(|filter| filter.len()).sum();
+    size_of::<UserEvent>() + event.name.len() + event.payload.len() + filters
 }
 
 fn index(ring: &Ring) -> u64 {
@@ -145,9 +162,17 @@ fn raw_size(len: usize) -> usize {
     len + if len < 32 { 1 } else { 3 }
 }
 
+/// A filter as it came from somebody, unless it is a monstrous one.
+fn compiled(filter: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(filter)
+        .size_limit(FILTER_SIZE_MAX)
+        .dfa_size_limit(FILTER_SIZE_MAX)
+        .build()
+}
+
 fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
     let matches = |filter: &str, value: &str| {
-        filter.is_empty() || Regex::new(filter).is_ok_and(|regex| regex.is_match(value))
+        filter.is_empty() || compiled(filter).is_ok_and(|regex| regex.is_match(value))
     };
     if !matches(&event.node_filter, node) {
         return false;
@@ -155,10 +180,8 @@ fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
     if event.service_filter.is_empty() {
         return true;
     }
-    let (Ok(service), Ok(tag)) = (
-        Regex::new(&event.service_filter),
-        Regex::new(&event.tag_filter),
-    ) else {
+    let (Ok(service), Ok(tag)) = (compiled(&event.service_filter), compiled(&event.tag_filter))
+    else {
         return false;
     };
     core.services().any(|entry| {
@@ -200,6 +223,28 @@ mod tests {
             version: 1,
             ..UserEvent::default()
         }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_number_and_in_bytes() {
+        let events = Events::default();
+        for _ in 0..300 {
+            events.add(event("small", 400));
+        }
+        assert_eq!(events.list().0.len(), EVENTS_MAX);
+        for _ in 0..300 {
+            events.add(event("large", 60_000));
+            assert!(events.ring.lock().bytes <= KEPT_BYTES_MAX);
+        }
+        assert_eq!(events.list().0.len(), 8);
+        events.add(event("monstrous", KEPT_BYTES_MAX));
+        assert_eq!(events.list().0.len(), 8, "is not kept");
+    }
+
+    #[test]
+    fn a_monstrous_filter_matches_nothing() {
+        assert!(compiled("^web-[0-9]+$").is_ok());
+        assert!(compiled("((a{100}){100}){100}").is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tribune_config::Config;
 use tribune_net::NetOptions;
 use tribune_raft::{SnapshotConfig, Timing};
 use tribune_rt::disk::{File, OpenOptions};
+use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_server::{Authorizer, Bootstrap, NodeFacts, RecoveredServer, Server, ServerOptions};
 use tribune_types::autopilot::AutopilotConfig;
@@ -88,7 +89,10 @@ pub enum StartError {
     #[error("Failed to start Consul server: {0}")]
     Server(#[source] tribune_server::StartError),
     /// The server port cannot be bound.
-    #[error("Failed to start Consul server: Failed to start RPC layer: listen tcp {addr}")]
+    #[error(
+        "Failed to start Consul server: Failed to start RPC layer: listen tcp {addr}: bind: {}",
+        gossip::bind_text(source)
+    )]
     RpcPort {
         /// The address.
         addr: std::net::SocketAddr,
@@ -215,6 +219,13 @@ impl Agent {
                     ("client", "lan serf")
                 };
                 stop.cancel();
+                // The original takes the server port first: where both are taken, that is the one its users read of.
+                let addr = config.addrs.rpc_bind;
+                if server.is_some()
+                    && let Err(source) = TcpListener::bind(env, addr, BindOptions::default())
+                {
+                    return Err(StartError::RpcPort { addr, source });
+                }
                 return Err(StartError::Gossip { role, pool, source });
             }
         };

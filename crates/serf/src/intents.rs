@@ -36,41 +36,44 @@ struct Intent {
     wish: Wish,
     ltime: LTime,
     heard: Mono,
+    /// Place in the order of hearing.
+    order: u64,
 }
 
 /// Intents of members that are not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct RecentIntents {
     intents: BTreeMap<Text, Intent>,
+    /// Their names, oldest first: a flood must find the one to forget without a search.
+    order: BTreeMap<u64, Text>,
+    order_next: u64,
     names_bytes: usize,
 }
 
 impl RecentIntents {
     /// Keeps an intent that is newer than what is known of the name; false if it is not.
     pub(crate) fn offer(&mut self, now: Mono, name: &Text, wish: Wish, ltime: LTime) -> bool {
+        let known = self.intents.get(name);
+        if name.len() > NAMES_MAX / 8 || known.is_some_and(|known| ltime <= known.ltime) {
+            return false;
+        }
+        self.take(name);
+        while self.intents.len() >= COUNT_MAX || self.names_bytes + name.len() > NAMES_MAX {
+            let Some((_, oldest)) = self.order.first_key_value() else {
+                break;
+            };
+            let oldest = oldest.clone();
+            self.take(&oldest);
+        }
         let intent = Intent {
             wish,
             ltime,
             heard: now,
+            order: self.order_next,
         };
-        if let Some(known) = self.intents.get_mut(name) {
-            let newer = ltime > known.ltime;
-            if newer {
-                *known = intent;
-            }
-            return newer;
-        }
-        if name.len() > NAMES_MAX / 8 {
-            return false;
-        }
-        while self.intents.len() >= COUNT_MAX || self.names_bytes + name.len() > NAMES_MAX {
-            let oldest = self.intents.iter().min_by_key(|(_, known)| known.heard);
-            let Some(name) = oldest.map(|(name, _)| name.clone()) else {
-                break;
-            };
-            self.take(&name);
-        }
+        self.order_next += 1;
         self.names_bytes += name.len();
+        self.order.insert(intent.order, name.clone());
         self.intents.insert(name.clone(), intent);
         true
     }
@@ -79,16 +82,18 @@ impl RecentIntents {
     pub(crate) fn take(&mut self, name: &str) -> Option<(Wish, LTime)> {
         let (name, intent) = self.intents.remove_entry(name)?;
         self.names_bytes -= name.len();
+        self.order.remove(&intent.order);
         Some((intent.wish, intent.ltime))
     }
 
     /// Forgets what is older than `age`.
     pub(crate) fn expire(&mut self, now: Mono, age: Duration) {
-        let bytes = &mut self.names_bytes;
+        let (bytes, order) = (&mut self.names_bytes, &mut self.order);
         self.intents.retain(|name, intent| {
             let keep = now.since(intent.heard) <= age;
             if !keep {
                 *bytes -= name.len();
+                order.remove(&intent.order);
             }
             keep
         });
@@ -249,9 +254,10 @@ mod tests {
         assert!(!intents.offer(Mono(0), &text(&"x".repeat(60_000)), Wish::Join, 1));
         assert!(intents.intents.len() <= COUNT_MAX);
         assert!(intents.names_bytes <= NAMES_MAX);
+        assert_eq!(intents.order.len(), intents.intents.len());
         assert!(intents.take(&format!("{:0>200}", 99_999)).is_some());
         intents.expire(Mono(1 << 50), Duration::from_secs(300));
         assert!(intents.is_empty());
-        assert_eq!(intents.names_bytes, 0);
+        assert_eq!((intents.names_bytes, intents.order.len()), (0, 0));
     }
 }

@@ -242,7 +242,10 @@ fn chain(err: &dyn std::error::Error) -> String {
     let mut cause = err.source();
     while let Some(err) = cause {
         let next = err.to_string();
-        if !text.ends_with(&next) {
+        // Texts in Consul's words end with the system's reason in small letters and without its number.
+        let plain = next.split(" (os error").next().unwrap_or(&next);
+        let told = text.to_lowercase().ends_with(&plain.to_lowercase());
+        if !told {
             text.push_str(": ");
             text.push_str(&next);
         }

@@ -103,7 +103,7 @@ pub(super) async fn run(
             accepted = listener.accept() => accepted,
         };
         let (stream, from) = match accepted {
-            Ok(accepted) => accepted,
+            Ok((stream, from)) => (stream, super::canonical(from)),
             Err(err) => {
                 warn!(%err, "memberlist: failed to accept a connection");
                 pool.env().sleep(ACCEPT_PAUSE).await;

@@ -129,11 +129,14 @@ impl Driver {
 
     async fn on_datagrams(&mut self, batch: &RecvBatch) {
         for (from, bytes) in batch.iter() {
+            let from = super::canonical(from);
             metrics::counter!("memberlist.udp.received").increment(bytes.len() as u64);
             let now = self.pool.env().mono();
             let (cipher, strict) = self.pool.shared.keys.incoming();
+            // Nobody without a key can have made what passes then.
+            let mut trusted = (cipher.is_some() && strict).then_some(true);
             let opened = codec::open_datagram(cipher.as_deref(), strict, bytes, |message| {
-                self.on_message(now, from, cipher.is_some() && strict, message);
+                self.on_message(now, from, &mut trusted, message);
             });
             if let Err(problem) = opened {
                 let hostile = &self.pool.shared.hostile;
@@ -144,16 +147,24 @@ impl Driver {
         }
     }
 
-    /// Gives one message to the core. It is authentic if nobody without a key can have made it.
-    fn on_message(&mut self, now: Mono, from: SocketAddr, authentic: bool, message: Message) {
+    /// Gives one message to the core. `trusted` says whether its sender may bring any number of new names; it is looked up
+    /// once for a datagram, and only if need be, since that is a search.
+    fn on_message(
+        &mut self,
+        now: Mono,
+        from: SocketAddr,
+        trusted: &mut Option<bool>,
+        message: Message,
+    ) {
         let shared = &self.pool.shared;
         let mut core = shared.core.lock();
         match &message {
             Message::Alive(alive)
-                if !authentic
+                if *trusted != Some(true)
                     && core.member(&alive.peer.name).is_none()
                     && shared.hostile.introduces(now, from.ip(), 1) == 0
-                    && !super::established(&core, now, from.ip()) =>
+                    && !*trusted
+                        .get_or_insert_with(|| super::established(&core, now, from.ip())) =>
             {
                 drop(core);
                 let problem = &"too many members from a stranger";

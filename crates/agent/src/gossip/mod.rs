@@ -56,7 +56,7 @@ pub(crate) use admit::Admission;
 pub(crate) use consul::{encode_event, run_lan, start_lan, tags};
 pub(crate) use members::{News, Subscription};
 pub use options::PoolError;
-pub(crate) use options::{Fired, PoolOptions};
+pub(crate) use options::{Fired, PoolOptions, bind_text};
 pub(crate) use retry::RetryJoin;
 pub(crate) use wan_keys::WanKeys;
 
@@ -493,6 +493,12 @@ fn spawn(tasks: &TaskGroup, name: &'static str, work: impl Future<Output = ()> +
             () = work => {}
         }
     });
+}
+
+/// The address as others write it: a socket for IPv6 shows peers with IPv4 in a long form, which equals no address that a
+/// member tells and lies in no network of the configuration.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// True if another member with this address has been there for a while. O(members).

@@ -68,12 +68,16 @@ pub(crate) struct PoolOptions {
     pub(crate) events: Option<mpsc::Sender<Fired>>,
 }
 
+/// What stands before the error of a port, as Consul's users know it.
+const NO_TRANSPORT: &str =
+    "Failed to create memberlist: Could not set up network transport: failed to obtain an address";
+
 /// Why a pool does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     /// The port of streams cannot be bound.
     #[error(
-        "Failed to start TCP listener on {:?} port {}: listen tcp {addr}: bind: {}",
+        "{NO_TRANSPORT}: Failed to start TCP listener on {:?} port {}: listen tcp {addr}: bind: {}",
         addr.ip().to_string(), addr.port(), bind_text(source)
     )]
     Tcp {
@@ -84,7 +88,7 @@ pub enum PoolError {
     },
     /// The port of datagrams cannot be bound.
     #[error(
-        "Failed to start UDP listener on {:?} port {}: listen udp {addr}: bind: {}",
+        "{NO_TRANSPORT}: Failed to start UDP listener on {:?} port {}: listen udp {addr}: bind: {}",
         addr.ip().to_string(), addr.port(), bind_text(source)
     )]
     Udp {
@@ -107,7 +111,7 @@ pub enum PoolError {
 }
 
 /// The system's text with a small first letter and without its number.
-fn bind_text(err: &std::io::Error) -> String {
+pub(crate) fn bind_text(err: &std::io::Error) -> String {
     let text = err.to_string();
     text.split(" (os error")
         .next()

@@ -42,6 +42,10 @@ struct Special<'a> {
     key: &'a str,
     data: Option<&'a Path>,
     addr: Option<SocketAddr>,
+    /// Told to others, if it is another one.
+    advertise: Option<SocketAddr>,
+    /// Who may enter, if not everybody.
+    admit: Option<Arc<dyn tribune_swim::Admit>>,
     rejoin_after_leave: bool,
 }
 
@@ -59,14 +63,14 @@ impl Node {
                 label: "LAN",
                 name: text(name),
                 bind,
-                advertise: bind,
+                advertise: special.advertise.unwrap_or(bind),
                 tags: [("role", "node"), ("id", name)]
                     .iter()
                     .map(|(key, value)| (text(key), text(value)))
                     .collect(),
                 timing: timing(),
                 reconnect_timeout: Duration::from_secs(3600),
-                admit: Arc::new(AdmitAll),
+                admit: special.admit.clone().unwrap_or(Arc::new(AdmitAll)),
                 keys: KeyOptions {
                     configured: Secret::new(special.key.to_owned()),
                     file: special.data.map(|dir| dir.join("serf/local.keyring")),
@@ -354,7 +358,8 @@ async fn a_taken_port_is_named() {
     assert_eq!(
         err.to_string(),
         format!(
-            "Failed to start TCP listener on \"127.0.0.1\" port {}: listen tcp {addr}: bind: address already in use",
+            "Failed to create memberlist: Could not set up network transport: failed to obtain an address: \
+             Failed to start TCP listener on \"127.0.0.1\" port {}: listen tcp {addr}: bind: address already in use",
             addr.port()
         )
     );
@@ -430,4 +435,62 @@ async fn a_state_that_nobody_would_read_is_not_sent() {
     assert!(codec::seal_push_pull(&env, None, state(1 << 20)).is_ok());
     let err = codec::seal_push_pull(&env, None, state(20 << 20)).unwrap_err();
     assert!(err.to_string().starts_with("local node state of "), "{err}");
+}
+
+/// Only these sources are listened to.
+struct Within(IpAddr);
+
+impl tribune_swim::Admit for Within {
+    fn address(&self, addr: IpAddr) -> bool {
+        addr == self.0
+    }
+    fn alive(&self, _: &tribune_swim::Peer) -> Result<(), tribune_swim::Refusal> {
+        Ok(())
+    }
+    fn join(&self, _: &[tribune_swim::RemoteNode]) -> Result<(), tribune_swim::Refusal> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pools_live_on_ipv6_and_on_both_at_once() {
+    use std::net::Ipv6Addr;
+    let env = Env::ambient().unwrap();
+    if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        println!("skipped: no IPv6 here");
+        return;
+    }
+    let special = |ip: IpAddr| Special {
+        addr: Some((ip, 0).into()),
+        ..Special::default()
+    };
+    let a = Node::start(&env, "a", &special(Ipv6Addr::LOCALHOST.into()));
+    let b = Node::start(&env, "b", &special(Ipv6Addr::LOCALHOST.into()));
+    b.join(&a).await;
+    a.until_status("b", MemberStatus::Alive).await;
+    assert_eq!(&*a.pool.members()[1].addr, "::1");
+    b.stop().await;
+    a.until_status("b", MemberStatus::Failed).await;
+
+    // Bound to everything, known by an IPv4 address, and strict about sources.
+    let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let probe = std::net::UdpSocket::bind((v4, 0)).unwrap();
+    let port = probe.local_addr().unwrap().port();
+    drop(probe);
+    let both = Special {
+        addr: Some((Ipv6Addr::UNSPECIFIED, port).into()),
+        advertise: Some((v4, port).into()),
+        admit: Some(Arc::new(Within(v4))),
+        ..Special::default()
+    };
+    let c = Node::start(&env, "c", &both);
+    let d = Node::start(&env, "d", &Special::default());
+    d.join(&c).await;
+    let e = Node::start(&env, "e", &Special::default());
+    e.join(&d).await;
+    // Told by datagrams of d, not by a stream.
+    c.until_status("e", MemberStatus::Alive).await;
+    e.stop().await;
+    c.until_status("e", MemberStatus::Failed).await;
+    d.until_status("c", MemberStatus::Alive).await;
 }
