@@ -1,16 +1,18 @@
 //! Simulation on virtual time from one seed. For tests only.
 //!
-//! [`gossip`] runs the gossip cores of thousands of agents as events of one queue.
+//! - [`world`] runs whole clusters of production agents with clients, faults and oracles.
+//! - [`linear`] decides whether a recorded history is linearizable; also for histories of real processes.
+//! - [`gossip`] runs the gossip cores of thousands of agents as events of one queue.
+//! - [`run_history`]: several lives of one server on one misbehaving disk. In each life clients write keys; at a random
+//!   moment the machine loses power; the next life starts from what the disk kept. The oracle knows what was acknowledged.
 //!
-//! The rest runs the production server on a simulated disk. A *history* is several lives of one server on one disk. In each life clients write keys while the disk misbehaves; at
-//! a random moment the machine loses power; the next life starts from what the disk kept. The oracle knows what was
-//! acknowledged. A failing seed is printed with the command that replays it.
-//!
-//! The seed decides the disk, the faults, the workload and the moments of death; task order is tokio's.
+//! A failing seed is printed with the command that replays it.
 
 pub mod gossip;
 mod history;
+pub mod linear;
 mod oracle;
+pub mod world;
 
 pub use history::{Report, run_history};
 pub use oracle::{Known, Lost};

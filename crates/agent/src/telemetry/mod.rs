@@ -34,12 +34,14 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Sets up recording for this process. Where a recorder exists already (tests with several agents), metrics go there
-    /// and this one stays empty.
+    /// and this one stays empty. In simulation, where a process has many agents, nothing is recorded.
     pub(crate) fn install(env: &Env, config: &Config, host: &str) -> Telemetry {
         let telemetry = &config.telemetry;
         let registry = Arc::new(Registry::new(naming(config, host)));
-        // Fails only if there is a recorder, which is fine as said above.
-        let _ = metrics::set_global_recorder(registry::Recorder(Arc::clone(&registry)));
+        if !env.is_sim() {
+            // Fails only if there is a recorder, which is fine as said above.
+            let _ = metrics::set_global_recorder(registry::Recorder(Arc::clone(&registry)));
+        }
         Telemetry {
             registry,
             prometheus: !telemetry.prometheus_retention.is_zero(),
@@ -49,6 +51,9 @@ impl Telemetry {
 
     /// Starts closing intervals, measuring the process and sending to the configured sinks.
     pub(crate) fn spawn(&self, tasks: &TaskGroup, config: &TelemetryConfig) {
+        if self.env.is_sim() {
+            return;
+        }
         let senders = sinks::Senders::new(config);
         let (registry, env, stop) = (
             Arc::clone(&self.registry),

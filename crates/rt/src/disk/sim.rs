@@ -57,6 +57,8 @@ struct State {
     pending_names: BTreeMap<PathBuf, Vec<NameOp>>,
     /// Counts successful file syncs, for tests of batching.
     sync_count: u64,
+    /// Syncs say that they are done and do nothing.
+    lying: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +256,38 @@ impl SimDisk {
             durable: BTreeMap::new(),
             pending_names: BTreeMap::new(),
             sync_count: 0,
+            lying: false,
         })))
+    }
+
+    /// A disk of its own with the same content, as readers see it now; without faults.
+    pub fn copy(&self) -> Self {
+        let state = self.0.lock();
+        let inodes = state.inodes.iter().map(|(number, inode)| {
+            let copy = Inode {
+                seen: inode.seen.clone(),
+                durable: inode.seen.clone(),
+                pending: Vec::new(),
+            };
+            (*number, copy)
+        });
+        Self(Arc::new(Mutex::new(State {
+            rng: state.rng.clone(),
+            faults: Faults::default(),
+            epoch: 0,
+            next_inode: state.next_inode,
+            inodes: inodes.collect(),
+            current: state.current.clone(),
+            durable: state.current.clone(),
+            pending_names: BTreeMap::new(),
+            sync_count: 0,
+            lying: false,
+        })))
+    }
+
+    /// Makes the disk one that acknowledges syncs of files without doing them: for tests of tests.
+    pub fn set_lying(&self, lying: bool) {
+        self.0.lock().lying = lying;
     }
 
     /// Sets what goes wrong from now on.
@@ -517,6 +550,9 @@ impl SimFile {
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
         self.with(|state| {
+            if state.lying {
+                return Ok(());
+            }
             let result = state.sync_fault("sync");
             let mut rng = SmallRng::seed_from_u64(state.rng.random());
             let inode = self.inode(state)?;

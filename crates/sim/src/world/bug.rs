@@ -1,0 +1,25 @@
+//! Bugs put in on purpose: an oracle is trusted once it has caught one. For tests.
+
+/// Which bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// Reads that should be consistent are served by any server as it is. Caught by linearizability.
+    StaleAsConsistent,
+    /// Some writes are acknowledged and never done. Caught by linearizability.
+    LostWrite,
+    /// A refused lock is taken for granted. Caught by linearizability: a lock held by two.
+    DoubleGrant,
+    /// Disks say that they have synced and have not. Caught as lost acknowledged writes after a power loss of all.
+    LyingDisk,
+    /// A watcher is told an index before the data that belongs to it. Caught as a missed change.
+    DeafWatcher,
+    /// A client mixes the indexes of two servers. Caught as an index that goes back.
+    IndexOfAnyServer,
+    /// The disks of all machines are copied and started a second time elsewhere. Caught as two leaders of one term, and as
+    /// states that differ at one index.
+    Twin,
+    /// A member that is there is taken out of the catalog behind its back, for good. Caught as a catalog that differs.
+    LostNode,
+    /// A task outlives the end of its agent. Caught as a leak.
+    LeakedTask,
+}

@@ -1,0 +1,110 @@
+//! Whole clusters of production agents, one per seed: whatever goes wrong, nothing that was acknowledged is lost, no read
+//! that should be fresh is old, no lock is held by two, no watcher misses a change; and when it stops going wrong, the
+//! cluster is whole again.
+//!
+//! Several tests with a part of the seeds each, so that they run side by side.
+
+use std::time::{Duration, Instant};
+
+use tribune_sim::world::{Mix, Report, Shape, World, run_world};
+use tribune_sim::{first_seed, seeds};
+
+/// Worlds in a run of all tests, unless `TRIBUNE_SEEDS` says otherwise.
+const SEEDS: u64 = 2000;
+/// Tests that share them.
+const PARTS: u64 = 4;
+
+/// What a seed's world looks like.
+fn shape(seed: u64) -> Shape {
+    let (servers, clients) = match seed % 20 {
+        0 => (1, 1),
+        1 => (5, 0),
+        2..6 => (3, 2),
+        _ => (3, 1),
+    };
+    Shape {
+        servers,
+        clients,
+        chaos: Duration::from_secs(8 + seed % 7),
+        bug: None,
+    }
+}
+
+fn run_part(part: u64) {
+    let range = match first_seed() {
+        Some(seed) => seed..seed + 1,
+        None => 0..seeds(SEEDS),
+    };
+    let (mut count, mut sum) = (0, Report::default());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long the simulation itself takes is measured by the real clock"
+    )]
+    let began = Instant::now();
+    for seed in range.filter(|seed| seed % PARTS == part) {
+        let report = run_world(seed, shape(seed), &Mix::from_seed(seed)).unwrap_or_else(|what| {
+            panic!(
+                "seed {seed}: {what}\nreplay: TRIBUNE_SEED={seed} cargo test -p tribune-sim --test world -- --nocapture"
+            )
+        });
+        count += 1;
+        sum.add(&report);
+    }
+    if count == 0 {
+        return;
+    }
+    let took = began.elapsed();
+    println!(
+        "{count} worlds in {took:.1?}, {:.3} s each: {sum:?}",
+        took.as_secs_f64() / f64::from(count)
+    );
+    if count > 10 {
+        let each = |what: usize| what / count as usize;
+        assert!(each(sum.answered) > 100, "clients hardly worked: {sum:?}");
+        assert!(sum.undecided * 100 <= count as usize, "{sum:?}");
+        assert!(each(sum.states) > 20 && sum.watched > 0, "{sum:?}");
+    }
+}
+
+#[test]
+fn clusters_keep_their_promises_in_the_first_part_of_the_seeds() {
+    run_part(0);
+}
+
+#[test]
+fn clusters_keep_their_promises_in_the_second_part_of_the_seeds() {
+    run_part(1);
+}
+
+#[test]
+fn clusters_keep_their_promises_in_the_third_part_of_the_seeds() {
+    run_part(2);
+}
+
+#[test]
+fn clusters_keep_their_promises_in_the_fourth_part_of_the_seeds() {
+    run_part(3);
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_every_time() {
+    let trace = |seed: u64| {
+        let mut world = World::seeded(seed).servers(3).clients(1).build().unwrap();
+        let limit = Duration::from_secs(60);
+        world.until("a leader", limit, World::has_leader).unwrap();
+        let mix = Mix::from_seed(seed);
+        world.chaos(&mix, Duration::from_secs(8)).unwrap();
+        world.trace()
+    };
+    for seed in [3, 4] {
+        let (one, other) = (trace(seed), trace(seed));
+        assert!(one.lines().count() > 50, "{one}");
+        let differs = one
+            .lines()
+            .zip(other.lines())
+            .find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(one, other, "seed {seed}");
+    }
+    assert_ne!(trace(3), trace(4));
+}
