@@ -190,7 +190,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(ip: IpAddr, number: u8, servers: u8) -> Node {
+    pub(crate) async fn start(ip: IpAddr, number: u8, servers: u8) -> Node {
         let env = Env::ambient().unwrap();
         let stop = CancellationToken::new();
         let name = text(&format!("s{number}"));
@@ -243,7 +243,7 @@ impl Node {
         }
     }
 
-    fn as_member(&self, expect: usize) -> Member {
+    pub(crate) fn as_member(&self, expect: usize) -> Member {
         let tags = [
             ("role", "consul"),
             ("dc", "dc1"),
@@ -279,6 +279,10 @@ impl Node {
         self.tasks.stop().cancel();
         self.tasks.shutdown(Duration::from_secs(5)).await;
         self.server.shutdown(Duration::from_secs(5)).await;
+    }
+
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.env.sleep(time).await;
     }
 
     pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {

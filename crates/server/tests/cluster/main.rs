@@ -5,6 +5,7 @@
     reason = "a failed step of a test may end it, and tests have a clock and tasks of their own"
 )]
 
+mod founding;
 mod harness;
 
 use std::time::{Duration, Instant};
