@@ -636,109 +636,7 @@ impl SnapshotHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn id(n: u8) -> RaftNodeId {
-        tribune_types::id::Uuid([n; 16])
-    }
-
-    fn log_id(term: u64, index: u64) -> LogId {
-        log_id_from_spot(Spot { term, index })
-    }
-
-    fn membership() -> Membership {
-        let nodes = [1, 2, 3].map(|n| {
-            (
-                id(n),
-                Member {
-                    addr: format!("10.0.0.{n}:8300"),
-                },
-            )
-        });
-        let voters = vec![BTreeSet::from([id(1), id(2)]), BTreeSet::from([id(1)])];
-        Membership::new(voters, BTreeMap::from(nodes)).unwrap()
-    }
-
-    fn requests() -> Vec<Request> {
-        let vote = Vote {
-            leader_id: LeaderId::new(3, id(9)),
-            committed: true,
-        };
-        vec![
-            Request::Append(AppendEntriesRequest {
-                vote,
-                prev_log_id: Some(log_id(2, 7)),
-                entries: vec![
-                    Entry::new(log_id(3, 8), EntryPayload::Blank),
-                    Entry::new(
-                        log_id(3, 9),
-                        EntryPayload::Normal(Payload(Bytes::from_static(b"abc"))),
-                    ),
-                    Entry::new(log_id(3, 10), EntryPayload::Membership(membership())),
-                ],
-                leader_commit: None,
-            }),
-            Request::Vote(VoteRequest::new(vote, Some(log_id(1, 1)))),
-            Request::PreVote(VoteRequest::new(vote, None)),
-            Request::Transfer(TransferLeaderRequest::new(vote, id(4), Some(log_id(3, 10)))),
-            Request::ReadIndex { confirm: false },
-            Request::ReadIndex { confirm: true },
-            Request::Succeed(Claim {
-                leader: LeaderId::new(3, id(9)),
-                candidate: id(4),
-                last: Some(log_id(3, 10)),
-            }),
-            Request::Removed {
-                vote,
-                membership: log_id(3, 10),
-            },
-        ]
-    }
-
-    fn answers() -> Vec<Answer> {
-        let vote = Vote {
-            leader_id: LeaderId::new(3, id(9)),
-            committed: false,
-        };
-        vec![
-            Answer::Append(AppendEntriesResponse::Success),
-            Answer::Append(AppendEntriesResponse::PartialSuccess(Some(log_id(1, 2)))),
-            Answer::Append(AppendEntriesResponse::Conflict),
-            Answer::Append(AppendEntriesResponse::HigherVote(vote)),
-            Answer::Vote(VoteResponse::new(vote, None, true)),
-            Answer::Transfer(Ok(())),
-            Answer::Transfer(Err(TransferLeaderError::VoteChanged {
-                expected: vote,
-                actual: vote,
-            })),
-            Answer::Transfer(Err(TransferLeaderError::LogNotFlushed {
-                expected: None,
-                actual: Some(log_id(1, 1)),
-            })),
-            Answer::Snapshot(SnapshotResponse::new(vote)),
-            Answer::Failed("disk".to_owned()),
-            Answer::ReadIndex(77),
-            Answer::NotLeader(None),
-            Answer::NotLeader(Some((id(9), "10.0.0.9:8300".to_owned()))),
-            Answer::NoQuorum,
-            Answer::Succession(Verdict::Refused),
-            Answer::Succession(Verdict::Agreed),
-            Answer::Succession(Verdict::Leading),
-            Answer::Removed,
-            Answer::Noted,
-        ]
-    }
-
-    fn header() -> SnapshotHeader {
-        SnapshotHeader {
-            vote: None,
-            meta: SnapshotMeta {
-                last_log_id: Some(log_id(4, 100)),
-                last_membership: StoredMembership::new(Some(log_id(1, 0)), membership()),
-            },
-            state_len: 12345,
-            state_crc: 0xdead_beef,
-        }
-    }
+    use crate::samples::{answers, header, requests};
 
     #[test]
     fn every_message_comes_back_as_it_was_sent() {
@@ -751,6 +649,150 @@ mod tests {
             assert_eq!(format!("{back:?}"), format!("{answer:?}"));
         }
         assert_eq!(SnapshotHeader::decode(header().encode()).unwrap(), header());
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Servers of different builds talk to each other during an upgrade: the bytes stay.
+    #[test]
+    fn messages_have_these_bytes() {
+        let (n4, n9) = ("04".repeat(16), "09".repeat(16));
+        let number = |n: u64| hex(&n.to_le_bytes());
+        let id = |term, index| number(term) + &number(index);
+        let vote = |committed| number(3) + &n9 + committed;
+        let member = |n: &str| {
+            n.repeat(16) + "0d000000" + &hex(format!("10.0.0.{}:8300", &n[1..]).as_bytes())
+        };
+        let peers = "02000000".to_owned()
+            + "02000000"
+            + &"01".repeat(16)
+            + &"02".repeat(16)
+            + "01000000"
+            + &"01".repeat(16)
+            + "03000000"
+            + &member("01")
+            + &member("02")
+            + &member("03");
+        let entries = [
+            id(3, 8) + "02" + "00000000",
+            id(3, 9) + "01" + "03000000" + "616263",
+            id(3, 10) + "03" + &hex(&((peers.len() / 2) as u32).to_le_bytes()) + &peers,
+        ];
+        let want = [
+            "01".to_owned()
+                + &vote("01")
+                + "01"
+                + &id(2, 7)
+                + "00"
+                + "03000000"
+                + &entries.concat(),
+            "02".to_owned() + &vote("01") + "01" + &id(1, 1) + "00",
+            "03".to_owned() + &vote("01") + "00" + "00",
+            "04".to_owned() + &vote("01") + &n4 + "01" + &id(3, 10),
+            "0500".to_owned(),
+            "0501".to_owned(),
+            "06".to_owned() + &number(3) + &n9 + &n4 + "01" + &id(3, 10),
+            "07".to_owned() + &vote("01") + &id(3, 10),
+        ];
+        for (request, want) in requests().iter().zip(&want) {
+            assert_eq!(
+                hex(&request.encode()),
+                "01".to_owned() + want,
+                "{request:?}"
+            );
+        }
+        assert_eq!(requests().len(), want.len());
+        let want = [
+            "01".to_owned(),
+            "0201".to_owned() + &id(1, 2),
+            "03".to_owned(),
+            "04".to_owned() + &vote("00"),
+            "05".to_owned() + &vote("00") + "01" + "00",
+            "06".to_owned(),
+            "07".to_owned() + &vote("00") + &vote("00"),
+            "08".to_owned() + "00" + "01" + &id(1, 1),
+            "09".to_owned() + &vote("00"),
+            "0a".to_owned() + "04000000" + "6469736b",
+            "0b".to_owned() + &number(77),
+            "0c00".to_owned(),
+            "0c01".to_owned() + &member("09"),
+            "0d".to_owned(),
+            "0e00".to_owned(),
+            "0e01".to_owned(),
+            "0e02".to_owned(),
+            "0f".to_owned(),
+            "10".to_owned(),
+        ];
+        for (answer, want) in answers().iter().zip(&want) {
+            assert_eq!(hex(&answer.encode()), "01".to_owned() + want, "{answer:?}");
+        }
+        assert_eq!(answers().len(), want.len());
+    }
+
+    #[test]
+    fn what_no_peer_says_is_refused() {
+        let far = (NUMBER_MAX + 1).to_le_bytes();
+        let zeros = [0; 64];
+        // (what, body of a request behind its version)
+        let table = [
+            ("nothing", vec![]),
+            ("an unknown tag", vec![8]),
+            ("a flag of 2", vec![5, 2]),
+            ("bytes left over", vec![5, 1, 0]),
+            ("a term too far", [&[2][..], &far, &zeros[..19]].concat()),
+            ("an index too far", [&[7][..], &zeros[..33], &far].concat()),
+            (
+                "more entries than bytes",
+                [&[1][..], &zeros[..27], &[0xff; 4], &zeros].concat(),
+            ),
+            (
+                "a longer entry than there are bytes",
+                [
+                    &[1][..],
+                    &zeros[..27],
+                    &[1, 0, 0, 0],
+                    &zeros[..16],
+                    &[1],
+                    &[0xff; 4],
+                    &zeros,
+                ]
+                .concat(),
+            ),
+            (
+                "a membership with more voters than bytes",
+                [
+                    &[1][..],
+                    &zeros[..27],
+                    &[1, 0, 0, 0],
+                    &zeros[..16],
+                    &[3],
+                    &[12, 0, 0, 0],
+                    &[1, 0, 0, 0],
+                    &[0xff; 4],
+                    &zeros[..4],
+                ]
+                .concat(),
+            ),
+        ];
+        for (what, body) in table {
+            let bytes = Bytes::from([&[VERSION][..], &body].concat());
+            assert!(Request::decode(bytes).is_err(), "{what}");
+        }
+        for body in [
+            vec![14, 3],
+            vec![17],
+            [&[11][..], &far].concat(),
+            vec![12, 1],
+        ] {
+            let bytes = Bytes::from([&[VERSION][..], &body].concat());
+            assert!(Answer::decode(bytes.clone()).is_err(), "{bytes:?}");
+        }
+        assert!(
+            Request::decode(Bytes::from_static(&[2, 5, 1])).is_err(),
+            "another version"
+        );
     }
 
     #[test]

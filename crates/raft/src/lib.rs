@@ -26,6 +26,8 @@ mod reading;
 mod recover;
 mod rounds;
 mod runtime;
+#[cfg(any(test, fuzzing))]
+mod samples;
 mod serving;
 mod snapshot;
 mod succession;
@@ -48,4 +50,9 @@ pub use types::{Member, RaftNodeId};
 pub use wal::WalError;
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use wal::fuzzing;
+pub mod fuzzing {
+    //! What the fuzz targets need to reach.
+
+    pub use crate::samples::{check_message, sample_messages};
+    pub use crate::wal::fuzzing::*;
+}

@@ -73,6 +73,13 @@ impl Raft {
         round.found().await
     }
 
+    /// True if this node's state contains right now, by its lease, everything that was acknowledged: then
+    /// [`Raft::read_index`] would return at once. Costs no message; never true on followers.
+    pub fn is_current(&self) -> bool {
+        let index = self.index_by_lease(ReadGuarantee::Lease);
+        index.is_some_and(|index| self.0.applied.index() >= index)
+    }
+
     /// [`Raft::read_index`] with a quorum, on the leader alone.
     ///
     /// # Errors
