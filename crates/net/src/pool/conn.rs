@@ -179,6 +179,10 @@ impl Conn {
             .await;
         let (header_len, body_len) = match message {
             Ok(Some(lengths)) => lengths,
+            // The connection ended with the last of the request still here: nobody can have served it.
+            Ok(None) | Err(MessageError::Io(_)) if !stream.was_sent() => {
+                return Err(CallError::NotSent(NotSent::Session));
+            }
             Ok(None) => return Err(CallError::FateUnknown(Lost::Eof)),
             Err(MessageError::Io(err)) => return Err(CallError::FateUnknown(broken(&err))),
             Err(MessageError::Slow(_)) => return Err(CallError::FateUnknown(Lost::Deadline)),

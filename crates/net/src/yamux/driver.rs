@@ -165,6 +165,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         serve: &mut impl FnMut(Stream),
     ) -> Poll<Result<Turn, SessionError>> {
         loop {
+            // What the peer says comes first: once it has closed nothing more is sent, and whoever had queued something
+            // can be told that it was not.
+            let received = self.poll_receive(cx, serve)?;
+            if received == Poll::Ready(false) {
+                return Poll::Ready(Ok(Turn::Ended));
+            }
             let was_blocked = self.blocked_since.is_some();
             if let Poll::Ready(sent) = self.poll_send(cx) {
                 sent?;
@@ -175,8 +181,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             } else if !was_blocked {
                 return Poll::Ready(Ok(Turn::Timers));
             }
-            if !ready!(self.poll_receive(cx, serve))? {
-                return Poll::Ready(Ok(Turn::Ended));
+            if received.is_pending() {
+                return Poll::Pending;
             }
         }
     }

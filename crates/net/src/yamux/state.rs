@@ -70,6 +70,8 @@ struct State {
     next_id: u32,
     unacked: usize,
     out: Vec<u8>,
+    /// How often the driver has taken `out`.
+    taken: u64,
     driver: Option<Waker>,
     /// Writers that wait for room in `out`.
     room: Vec<Waker>,
@@ -89,6 +91,8 @@ struct Entry {
     /// Read but not yet told to the peer.
     consumed: u32,
     send_window: u32,
+    /// What was written last waits for the driver while this equals [`State::taken`].
+    queued: u64,
     acked: bool,
     /// FIN came.
     remote_closed: bool,
@@ -109,6 +113,7 @@ impl Entry {
             recv_window: WINDOW,
             consumed: 0,
             send_window: WINDOW,
+            queued: 0,
             acked,
             remote_closed: false,
             local_closed: false,
@@ -205,6 +210,7 @@ impl Shared {
                 },
                 unacked: 0,
                 out: Vec::new(),
+                taken: 0,
                 driver: None,
                 room: Vec::new(),
                 openers: Vec::new(),
@@ -369,6 +375,7 @@ impl Shared {
             return false;
         }
         *out = std::mem::take(&mut state.out);
+        state.taken += 1;
         for writer in state.room.drain(..) {
             writer.wake();
         }
@@ -509,6 +516,7 @@ impl Shared {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         }
         let room = OUT_MAX.saturating_sub(state.out.len() + HEADER_SIZE);
+        let taken = state.taken;
         let Some(entry) = state.streams.get_mut(&id) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
@@ -536,9 +544,17 @@ impl Shared {
             .min(entry.send_window as usize);
         // At most FRAME_MAX, which fits.
         entry.send_window -= len as u32;
+        entry.queued = taken;
         state.send(Kind::Data, 0, id, len as u32);
         state.out.extend_from_slice(&bytes[..len]);
         Poll::Ready(Ok(len))
+    }
+
+    /// True if what was written last on a stream may have reached the peer.
+    pub(super) fn was_sent(&self, id: u32) -> bool {
+        let state = self.state.lock();
+        let entry = state.streams.get(&id);
+        entry.is_none_or(|entry| entry.queued < state.taken)
     }
 
     /// Resolves once the peer sends no more on a stream.

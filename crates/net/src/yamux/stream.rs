@@ -36,6 +36,11 @@ impl Stream {
         self.shared.is_usable(self.id)
     }
 
+    /// True if what was written last may have reached the peer. False only where the connection ended before.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.shared.was_sent(self.id)
+    }
+
     /// Resolves once the peer will send no more.
     pub(crate) fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_hung_up(self.id, cx)

@@ -411,3 +411,19 @@ async fn random_bytes_end_the_connection_and_nothing_else() {
         assert_eq!(us.session.0.stream_count(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_after_the_peer_has_closed_is_known_to_be_unsent() {
+    let (us, mut peer) = against_peer(Role::Dialer, 100);
+    let mut stream = us.session.open().await.unwrap();
+    stream.write_all(b"first").await.unwrap();
+    assert_eq!(peer.next().await, Some((Kind::WindowUpdate, SYN, 1, 0)));
+    assert_eq!(peer.next().await, Some((Kind::Data, 0, 1, 5)));
+    assert!(stream.was_sent());
+    // Both happen before the driver gets its turn.
+    drop(peer);
+    stream.write_all(b"second").await.unwrap();
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    assert!(!stream.was_sent());
+    assert!(us.ended.join().await.unwrap().is_ok());
+}
