@@ -40,6 +40,11 @@ enum Failure {
 
 impl From<RpcError> for Failure {
     fn from(err: RpcError) -> Failure {
+        let err = match err {
+            // Nothing was done: callers shall turn to another server, and these are the words they know.
+            RpcError::ShuttingDown => RpcError::NoLeader,
+            err => err,
+        };
         Failure::Failed(err.to_string())
     }
 }

@@ -17,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
-use tracing::{debug, info};
+use tracing::debug;
 use tribune_net::{CallError, Lost, NotSent, PoolOptions};
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
@@ -54,7 +54,7 @@ pub(crate) async fn follow(server: Server) {
             },
         };
         match leader {
-            Some(leader) => info!(id = %leader.id, addr = %leader.addr, "new leader"),
+            Some(leader) => debug!(id = %leader.id, addr = %leader.addr, "another leader is known"),
             None => debug!("no leader is known"),
         }
         server.leading().notify_waiters();

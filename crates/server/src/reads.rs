@@ -72,7 +72,7 @@ impl Server {
         self.is_own_datacenter(options.datacenter.as_ref())
             && match need {
                 Need::AnyServer => true,
-                Need::Read(Consistency::Default) => self.leads_on(),
+                Need::Read(Consistency::Default) => self.raft().is_current() && !self.is_leaving(),
                 Need::Read(Consistency::Stale) => self.stale_now(options),
                 Need::Read(Consistency::Consistent) | Need::Leader => false,
             }

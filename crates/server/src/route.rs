@@ -4,7 +4,8 @@
 //! and nothing is sent here.
 //!
 //! Reads are never sent away within the datacenter: a follower asks the leader how far the log is (a few bytes, for all
-//! reads that wait at that moment), catches up to there, and evaluates and parks itself.
+//! reads that wait at that moment), catches up to there, and evaluates and parks itself. The leader does the same with
+//! itself: that it believes to lead is no licence to read, its lease or a quorum is.
 //!
 //! Invariant: a request that another server passed on is never passed on again, so that servers that take one another for
 //! the leader do not send it around.
@@ -39,7 +40,7 @@ pub(crate) enum Need {
 pub(crate) struct View {
     /// The request is for this datacenter.
     pub(crate) own_datacenter: bool,
-    /// This server leads, is ready, and nobody else can lead yet.
+    /// This server leads and is ready, as far as it knows.
     pub(crate) leading: bool,
     /// Who leads, if it is somebody else and is known.
     pub(crate) leader: Option<SocketAddr>,
@@ -80,9 +81,8 @@ pub(crate) fn decide(need: Need, origin: Origin, view: &View) -> Route {
         return Route::Refuse(RpcError::NoLeader);
     }
     match (consistency, view.leading, view.leader) {
-        (Some(Consistency::Consistent), true, _) => Route::CatchUp,
-        (_, true, _) => Route::Here,
-        (Some(_), false, Some(_)) => Route::CatchUp,
+        (Some(_), true, _) | (Some(_), false, Some(_)) => Route::CatchUp,
+        (None, true, _) => Route::Here,
         (None, false, Some(leader)) if origin == Origin::Asked => Route::Leader(leader),
         // Whoever passed it on has old news, and will have newer ones when it asks again.
         (None, false, Some(_)) => Route::Refuse(RpcError::NoLeader),
@@ -109,9 +109,10 @@ mod tests {
         let other = Some(addr(1));
         // (need, origin, leading, leader elsewhere, fresh, leaving, want)
         for (need, origin, leading, leader, fresh, leaving, want) in [
-            // The leader serves everything, and confirms its lead for consistent reads.
+            // The leader serves everything, and makes sure of its lead for reads.
             (STALE, Asked, true, None, true, false, Route::Here),
-            (DEFAULT, Asked, true, None, true, false, Route::Here),
+            (STALE, Asked, true, None, false, false, Route::CatchUp),
+            (DEFAULT, Asked, true, None, true, false, Route::CatchUp),
             (CONSISTENT, Asked, true, None, true, false, Route::CatchUp),
             (Need::Leader, Asked, true, None, true, false, Route::Here),
             (Need::Leader, PassedOn, true, None, true, false, Route::Here),

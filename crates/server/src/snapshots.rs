@@ -19,7 +19,7 @@ use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_wire::rpc::{self, Envelope, SnapshotCall, SnapshotOp};
-use tribune_wire::snapshot::records::{Reader, Writer};
+use tribune_wire::snapshot::records::{Reader, Writer, says_nothing};
 use tribune_wire::snapshot::{ArchiveError, Meta, MetaServer, SnapshotWriter, read_archive};
 
 use crate::Server;
@@ -354,6 +354,8 @@ fn build(from: &mut dyn Read, carry: Carry, progress: &mut dyn FnMut(u64)) -> io
             progress(count);
         }
     });
+    // A state that went through a snapshot is the same as before.
+    let records = records.filter(|record| !record.as_ref().is_ok_and(says_nothing));
     State::restore(records, carry)
         .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, chain(&err)))
 }

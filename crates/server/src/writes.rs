@@ -132,6 +132,10 @@ impl Server {
             Write::SessionCreate(session) => self.create_session(session).await,
             Write::SessionDestroy(id) => self.done(Command::SessionDestroy(id)).await,
             Write::SessionRenew(id) => {
+                if !self.raft().is_current() {
+                    // Somebody else may lead already, and end the session that this answer would call alive.
+                    return Err(RpcError::NoLeader);
+                }
                 let found = self.store().load().version.session(&id).cloned();
                 if found.is_some() {
                     self.soft()
@@ -174,6 +178,9 @@ impl Server {
         match self.raft().propose(Bytes::from(payload)).await {
             Ok(Outcome::Refused(err)) => Err(RpcError::State(err)),
             Ok(outcome) => Ok(outcome),
+            Err(ProposeError::Refused { .. }) if self.stop().is_cancelled() => {
+                Err(RpcError::ShuttingDown)
+            }
             Err(err) => Err(propose_error(err)),
         }
     }
