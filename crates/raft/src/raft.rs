@@ -63,6 +63,15 @@ pub(crate) struct Inner {
     snapshotting: tokio::sync::Mutex<()>,
 }
 
+/// What [`Raft::open`] has made when the core runs.
+struct Parts {
+    log: LogStore,
+    snapshots: Arc<SnapshotStore>,
+    applied: Arc<Progress>,
+    standing: Arc<Standing>,
+    transport: Arc<dyn Transport>,
+}
+
 /// The leader, as this node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderInfo {
@@ -220,25 +229,19 @@ impl Raft {
             }
         };
         let lease = Duration::from_millis(library.election_timeout_max);
-        let parts = (log, snapshots, applied, standing, transport);
+        let parts = Parts {
+            log,
+            snapshots,
+            applied,
+            standing,
+            transport,
+        };
         let raft = Self::assemble(env, config, core, parts, lease);
         raft.elect_if_alone().await;
         Ok(raft)
     }
 
-    fn assemble(
-        env: &Env,
-        config: RaftConfig,
-        core: Core,
-        (log, snapshots, applied, standing, transport): (
-            LogStore,
-            Arc<SnapshotStore>,
-            Arc<Progress>,
-            Arc<Standing>,
-            Arc<dyn Transport>,
-        ),
-        lease: Duration,
-    ) -> Self {
+    fn assemble(env: &Env, config: RaftConfig, core: Core, parts: Parts, lease: Duration) -> Self {
         let (events_tx, events_rx) = mpsc::unbounded_channel();
         let stopped = CancellationToken::new();
         let tasks = TaskGroup::new(env, &CancellationToken::new());
@@ -246,7 +249,7 @@ impl Raft {
             env: env.clone(),
             id: config.id,
             core: core.clone(),
-            standing: standing.clone(),
+            standing: parts.standing.clone(),
             events: events_tx,
             stop: tasks.stop().clone(),
             stopped: stopped.clone(),
@@ -256,11 +259,11 @@ impl Raft {
             env: env.clone(),
             config,
             core,
-            log,
-            snapshots,
-            transport,
-            standing,
-            applied,
+            log: parts.log,
+            snapshots: parts.snapshots,
+            transport: parts.transport,
+            standing: parts.standing,
+            applied: parts.applied,
             events: Mutex::new(Some(events_rx)),
             opened: env.mono(),
             lease,
@@ -373,18 +376,36 @@ impl Raft {
         })
     }
 
-    /// Who leads, as far as this node knows.
+    /// Who leads, as far as this node knows. One that has been silent for so long that another might lead by now, or that
+    /// is this node and has been without a majority for so long, is not known any more; the library goes on naming it
+    /// until there is another.
     pub fn leader(&self) -> Option<LeaderInfo> {
         let metrics = self.0.core.server_metrics();
         let seen = metrics.borrow_watched();
-        following::known(&seen)
+        self.is_leader_current(seen.current_leader?)
+            .then(|| following::known(&seen))?
     }
 
     /// True if a leader is known; cheaper than asking who.
     pub fn has_leader(&self) -> bool {
         let metrics = self.0.core.server_metrics();
         let seen = metrics.borrow_watched();
-        seen.current_leader.is_some()
+        { seen.current_leader }.is_some_and(|id| self.is_leader_current(id))
+    }
+
+    fn is_leader_current(&self, id: RaftNodeId) -> bool {
+        if id != self.id() {
+            let heard = self.0.standing.heard().max(self.0.opened);
+            return self.0.env.mono().since(heard) <= self.0.lease;
+        }
+        if self.0.standing.is_alone() {
+            return true;
+        }
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        // A leader that was just elected may not have heard anybody yet.
+        { seen.last_quorum_acked.as_ref() }
+            .is_none_or(|at| openraft::Instant::elapsed(&**at) <= self.0.lease)
     }
 
     /// Tells of changes of the known leader, beginning with the one known now.

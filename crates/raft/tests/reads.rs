@@ -3,11 +3,16 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Hub, cluster, config, leader, members, payload, real, start, stop, until};
-use tribune_raft::{ReadError, ReadGuarantee, Timing};
-use tribune_rt::sim_block_on;
+use common::{
+    Hub, Memory, Seen, cluster, config, leader, members, payload, real, start, stop, until,
+};
+use parking_lot::{Condvar, Mutex};
+use tribune_raft::{Committed, Machine, Raft, ReadError, ReadGuarantee, SnapshotSource, Timing};
+use tribune_rt::{Env, RealConfig, sim_block_on};
+use tribune_types::command::Outcome;
 
 /// Tag of a follower's question.
 const READ_INDEX: u8 = 5;
@@ -189,5 +194,103 @@ fn a_reader_whose_leader_hangs_gives_up_on_it_when_another_leads() {
         );
         assert!(env.mono().since(asked) < Duration::from_secs(2));
         stop(&hub, &servers).await;
+    });
+}
+
+/// Applies only while its gate is open.
+struct Gated {
+    inner: Memory,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Machine for Gated {
+    fn apply(&mut self, batch: &[Committed], out: &mut Vec<Outcome>) {
+        let (open, changed) = &*self.gate;
+        let mut open = open.lock();
+        while !*open {
+            changed.wait(&mut open);
+        }
+        drop(open);
+        self.inner.apply(batch, out);
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotSource> {
+        self.inner.snapshot()
+    }
+
+    fn restore(
+        &mut self,
+        from: &mut dyn std::io::Read,
+        progress: &mut dyn FnMut(u64),
+    ) -> std::io::Result<()> {
+        self.inner.restore(from, progress)
+    }
+}
+
+/// A follower may apply, and show, an entry before the leader has. Whoever asks the leader afterwards must see it too.
+#[test]
+fn the_leader_shows_no_less_than_a_follower_has_shown() {
+    let hub = Hub::default();
+    let mut nodes = Vec::new();
+    for n in 1..=3 {
+        // Each has a runtime of its own: one is going to be held up.
+        let env = Env::real(RealConfig {
+            front_workers: Some(1),
+        })
+        .unwrap();
+        let (seen, gate) = (
+            Seen::default(),
+            Arc::new((Mutex::new(true), Condvar::new())),
+        );
+        let machine = Gated {
+            inner: Memory(seen.clone()),
+            gate: gate.clone(),
+        };
+        let settings = config(n, None);
+        let transport = hub.transport(settings.id);
+        let open = Raft::open(&env, settings, Box::new(machine), transport);
+        let raft = env.block_on(open).unwrap();
+        hub.join(&raft);
+        nodes.push((env, raft, seen, gate));
+    }
+    let env = nodes[0].0.clone();
+    env.block_on(async {
+        nodes[0].1.bootstrap(members(1..=3)).await.unwrap();
+        let (lead_env, lead, seen, gate) = until(&env, "a leader", || {
+            nodes
+                .iter()
+                .find(|(_, raft, _, _)| raft.is_leader_lease_valid())
+        })
+        .await;
+        lead.propose(payload(1)).await.unwrap();
+        let set = |open| {
+            *gate.0.lock() = open;
+            gate.1.notify_all();
+        };
+        set(false);
+        let raft = lead.clone();
+        let writing = lead_env.spawn("writer", async move { raft.propose(payload(2)).await });
+        let shown = |seen: &Seen| seen.lock().iter().any(|(_, entry)| *entry == payload(2));
+        until(&env, "a follower to apply it", || {
+            { nodes.iter() }
+                .any(|(_, _, seen, _)| shown(seen))
+                .then_some(())
+        })
+        .await;
+        assert!(!shown(seen));
+        let raft = lead.clone();
+        let mut reading = lead_env.spawn("reader", async move {
+            raft.read_index(ReadGuarantee::Lease).await
+        });
+        let early = env.timeout(Duration::from_millis(100), &mut reading).await;
+        assert!(early.is_err(), "{early:?}");
+        set(true);
+        reading.await.unwrap().unwrap();
+        assert!(shown(seen));
+        writing.await.unwrap().unwrap();
+        for (_, raft, _, _) in &nodes {
+            raft.shutdown().await;
+        }
+        hub.forget();
     });
 }

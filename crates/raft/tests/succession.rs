@@ -144,6 +144,31 @@ fn a_leader_that_lives_and_answers_is_not_replaced() {
     });
 }
 
+#[test]
+fn a_leader_that_others_hear_is_not_replaced_by_one_that_lost_it() {
+    sim_block_on(6, async |env| {
+        let hub = Hub::default();
+        hub.slow_down(&env, Duration::from_millis(3));
+        let servers = cluster(&env, &hub, 3, Timing::default()).await;
+        let lead = leader(&env, &servers).await.raft.clone();
+        let term = lead.metrics().term;
+        let lost = others(&servers, &lead)[0].clone();
+        hub.kill_link(lead.id(), lost.id());
+        hub.kill_link(lost.id(), lead.id());
+        env.sleep(Duration::from_millis(300)).await;
+        for _ in 0..150 {
+            lost.on_peer_gone(lead.id());
+            // The log stays as it is: it does not speak against the one that lost its leader.
+            lead.read_index(ReadGuarantee::Quorum).await.unwrap();
+            env.sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(lead.metrics().term, term);
+        assert_eq!(lost.metrics().term, term, "it did not even stand");
+        assert!(lead.is_leader_lease_valid());
+        stop(&hub, &servers).await;
+    });
+}
+
 /// What clients of a register that only grows were told.
 #[derive(Clone, Default)]
 struct Register {

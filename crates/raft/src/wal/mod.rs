@@ -48,7 +48,7 @@
 //! pages), so nothing more is accepted and the process must start over.
 
 #[cfg(fuzzing)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod record;
 mod recover;
 #[cfg(test)]
