@@ -70,6 +70,9 @@ const BOOTSTRAP_DEADLINE: Duration = Duration::from_secs(30);
 /// Members to force out that may wait.
 const FORCE_LEAVES_MAX: usize = 64;
 
+/// Size of a log segment in simulation.
+const SIMULATED_SEGMENT_BYTES: u64 = 256 << 10;
+
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -141,11 +144,15 @@ impl Server {
             Arc::clone(&soft),
         );
         let addr = std::net::SocketAddr::new(options.advertise, options.rpc_port).to_string();
-        let config = RaftConfig {
+        let mut config = RaftConfig {
             timing: options.timing,
             snapshot: options.snapshot,
             ..RaftConfig::new(options.id, addr.clone(), options.data_dir.clone())
         };
+        if env.is_sim() {
+            // Simulated disks are memory, and many segments have more borders to cross.
+            config.segment_size = SIMULATED_SEGMENT_BYTES;
+        }
         let tasks = env.group(stop);
         let directory = Arc::new(Directory::default());
         let own = peers::peer_id(options.id);

@@ -26,6 +26,8 @@ const COORDINATES: u8 = 6;
 const AUTOPILOT: u8 = 9;
 const INDEX: u8 = 16;
 const CHUNKING: u8 = 29;
+/// What the original always writes there, outside of a chunked write.
+const NO_CHUNKS: &[u8] = b"\x81\xa8ChunkMap\x80";
 
 /// Every type the original writes or reads, in the order of writing.
 const ORDER: [u8; 22] = [
@@ -160,9 +162,8 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         self.release(usize::MAX)?;
         if !self.chunking {
-            // The original always writes it, empty outside of a chunked write.
             self.buffer.push(CHUNKING);
-            self.buffer.extend_from_slice(b"\x81\xa8ChunkMap\x80");
+            self.buffer.extend_from_slice(NO_CHUNKS);
         }
         self.flush_buffer()?;
         self.out.flush()?;
@@ -199,6 +200,11 @@ impl<W: Write> Writer<W> {
         self.buffer.clear();
         Ok(())
     }
+}
+
+/// True for the record that ends every stream and says nothing: it is written anew each time, and is no part of a state.
+pub fn says_nothing(record: &Record) -> bool {
+    matches!(record, Record::Opaque { kind: CHUNKING, body } if &**body == NO_CHUNKS)
 }
 
 fn rank(kind: u8) -> usize {
