@@ -17,6 +17,9 @@ use crate::serf::{Refused, Serf};
 
 /// Largest event that any setting allows.
 const SIZE_LIMIT: usize = 9216;
+/// Bytes of name and payload of an event of somebody else: larger ones fit into no packet, so nobody can have fired them
+/// for a pool to hear.
+const HEARD_SIZE_MAX: usize = 1400;
 /// Bytes of all kept events.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
 /// What an event takes beside its name and payload.
@@ -137,6 +140,10 @@ impl Serf {
         out: &mut Vec<Action>,
     ) -> bool {
         self.event_clock.witness(ltime);
+        if name.len() + payload.len() > HEARD_SIZE_MAX.max(self.options.event_size_max) {
+            self.warn(&text("user event"), "user event dropped: too large", out);
+            return false;
+        }
         let event = (name.clone(), payload.clone());
         match self.events.add(ltime, self.event_clock.time(), event) {
             Seen::First => {}

@@ -320,6 +320,118 @@ fn hostile_datagrams_cost_little_and_change_nothing() {
     target.survives("replayed old incarnations");
 }
 
+/// A message of Serf in a datagram.
+fn user(kind: u8, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    [vec![8], message(kind, fields)].concat()
+}
+
+fn event(time: u32, name: &str, payload: &[u8]) -> Vec<u8> {
+    let fields = [
+        ("CC", vec![0xc2]),
+        ("LTime", number(time)),
+        ("Name", raw(name.as_bytes())),
+        ("Payload", raw(payload)),
+    ];
+    user(3, &fields)
+}
+
+#[test]
+fn what_strangers_invent_costs_little() {
+    let target = Target::new("");
+
+    let mut monstrous = b"\x86\xa2ID".to_vec();
+    monstrous.extend(raw(b"7d5d2ab9-9e19-4f2e-8cc7-4a3b37a0ddc4"));
+    for (field, value) in [
+        ("n", &b"big"[..]),
+        ("nf", b"((a{100}){100}){100}"),
+        ("p", &[b'x'; 50_000]),
+        ("sf", b"(\\w{200}){20}"),
+    ] {
+        monstrous.extend(raw(field.as_bytes()));
+        monstrous.extend(raw(value));
+    }
+    monstrous.extend(b"\xa1v\x01");
+    let events = (1..20_000u32).map(|n| match n % 4 {
+        0 => event(n, &format!("consul:event:invented-{n}"), b"not an event"),
+        1 => event(n, "consul:new-leader", &[b'\n'; 5000]),
+        2 => event(n, &format!("consul:invented-{n}"), &[0; 600]),
+        _ => event(n, "consul:event:big", &monstrous),
+    });
+    target.datagrams(events);
+    target.survives("invented events");
+
+    let queries = (1..20_000u32).map(|n| {
+        let fields = [
+            ("Addr", raw(&[127, 0, 9, 200])),
+            ("Filters", vec![0x90]),
+            ("Flags", vec![1]),
+            ("ID", number(n)),
+            ("LTime", number(n)),
+            ("Name", raw(format!("invented-{n}").as_bytes())),
+            ("Payload", raw(&[0; 900])),
+            ("Port", vec![0xcd, 0x20, 0x6d]),
+            ("RelayFactor", vec![3]),
+            ("SourceNode", raw(b"ghost")),
+            ("Timeout", number(u32::MAX)),
+        ];
+        user(4, &fields)
+    });
+    target.datagrams(queries);
+    target.survives("invented queries");
+
+    let intents = (1..20_000u32).map(|n| {
+        let fields = [
+            ("LTime", number(n)),
+            ("Node", raw(format!("invented-{n}").as_bytes())),
+            ("Prune", vec![0xc3]),
+        ];
+        user(0, &fields)
+    });
+    target.datagrams(intents);
+    target.survives("invented leaves");
+}
+
+#[test]
+fn invented_members_are_few() {
+    let target = Target::new("");
+    let tags = |n: u32| {
+        let mut meta = b"\xff\x86".to_vec();
+        for (tag, value) in [
+            ("role", "node"),
+            ("dc", "dc1"),
+            ("id", &format!("7d5d2ab9-9e19-4f2e-8cc7-{n:012}")),
+            ("segment", ""),
+            ("build", "1.8.7:"),
+            ("vsn", "2"),
+        ] {
+            meta.extend(raw(tag.as_bytes()));
+            meta.extend(raw(value.as_bytes()));
+        }
+        meta
+    };
+    let members = (0..30_000u32).map(|n| alive(&format!("invented-{n}"), 1, &tags(n)));
+    target.datagrams(members);
+    wait_until("the last of them", || {
+        let before = target.agent.resident_kib();
+        std::thread::sleep(Duration::from_secs(1));
+        target.agent.resident_kib() <= before + 64
+    });
+    let known = target.agent.get("/v1/agent/members").json();
+    let known = known.as_array().map_or(0, Vec::len);
+    assert!((2..4000).contains(&known), "{known}");
+    let peak = target.agent.resident_peak_kib();
+    let lines = target.agent.log().lines().count() - target.lines;
+    println!(
+        "{known} members: {} KiB, peak {peak}, {lines} lines",
+        target.before_kib
+    );
+    assert!(
+        peak < target.before_kib + GROWN_KIB_MAX * u64::from(SOURCES),
+        "{peak}"
+    );
+    assert!(lines < 1000, "{lines} lines");
+}
+
 #[test]
 fn hostile_streams_cost_little_and_change_nothing() {
     let target = Target::new("");

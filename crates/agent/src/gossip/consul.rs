@@ -31,6 +31,8 @@ use crate::info::{COMPATIBLE_VERSION, Identity};
 
 /// A server gained the lead.
 const NEW_LEADER: &str = "consul:new-leader";
+/// Bytes of a leader's name that are shown.
+const LEADER_NAME_MAX: usize = 512;
 /// What stands before the names of users' events.
 const USER_EVENT: &str = "consul:event:";
 /// What all names of Consul's own events begin with.
@@ -123,6 +125,7 @@ pub(crate) fn run_lan(handle: &Handle, pool: &Pool, parts: LanParts, tasks: &Tas
         "gossip-events",
         receive_events(
             handle.clone(),
+            pool.clone(),
             parts.events,
             Arc::clone(&servers_came),
             stop.clone(),
@@ -172,6 +175,7 @@ pub(crate) fn encode_event(event: &UserEvent) -> (String, Vec<u8>) {
 
 async fn receive_events(
     handle: Handle,
+    pool: Pool,
     mut events: mpsc::Receiver<Fired>,
     servers_came: Arc<Notify>,
     stop: CancellationToken,
@@ -186,10 +190,17 @@ async fn receive_events(
             },
         };
         if &*fired.name == NEW_LEADER {
-            info!(
-                "New leader elected: payload={}",
-                String::from_utf8_lossy(&fired.payload)
-            );
+            if let Some(suppressed) = pool.may_warn() {
+                let name = fired
+                    .payload
+                    .get(..LEADER_NAME_MAX)
+                    .unwrap_or(&fired.payload);
+                let name = String::from_utf8_lossy(name);
+                match suppressed {
+                    0 => info!("New leader elected: payload={name}"),
+                    _ => info!(suppressed, "New leader elected: payload={name}"),
+                }
+            }
             servers_came.notify_one();
         } else if let Some(name) = fired.name.strip_prefix(USER_EVENT) {
             match codec::unpack_event(&fired.payload) {
@@ -200,10 +211,16 @@ async fn receive_events(
                         ..event
                     });
                 }
-                Err(err) => warn!(event = %name, %err, "failed to decode an event"),
+                Err(err) => {
+                    if let Some(suppressed) = pool.may_warn() {
+                        warn!(event = %name, %err, suppressed, "failed to decode an event");
+                    }
+                }
             }
         } else if fired.name.starts_with(CONSUL_EVENT) {
-            warn!(event = %fired.name, "unhandled event of another agent");
+            if let Some(suppressed) = pool.may_warn() {
+                warn!(event = %fired.name, suppressed, "unhandled event of another agent");
+            }
         }
     }
 }

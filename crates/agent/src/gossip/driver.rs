@@ -328,7 +328,14 @@ impl Driver {
         if let Some(metric) = metric {
             metrics::counter!(metric).increment(1);
         }
-        info!("serf: {word}: {} {}", peer.name, peer.addr.ip());
+        let now = self.pool.env().mono();
+        match self.pool.shared.hostile.may_tell_member(now) {
+            Some(0) => info!("serf: {word}: {} {}", peer.name, peer.addr.ip()),
+            Some(suppressed) => {
+                info!(suppressed, "serf: {word}: {} {}", peer.name, peer.addr.ip());
+            }
+            None => {}
+        }
         self.pool.shared.changed();
         self.pool.shared.followers.tell(*change, peer, *status);
     }

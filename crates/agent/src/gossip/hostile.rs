@@ -19,13 +19,17 @@ use tribune_types::time::Mono;
 const SOURCES_MAX: usize = 256;
 /// Between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// Names a source may introduce at once without being a member itself. Each costs about a kilobyte.
-const INTRODUCED_MAX: u32 = 500;
+/// Names a source may introduce at once without being a member itself. Each costs up to five kilobytes on a server,
+/// with the broadcasts, the lists for readers and the registration in the catalog.
+const INTRODUCED_MAX: u32 = 150;
 /// One more may follow after this time.
 const INTRODUCED_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines about the pool itself that may come at once, and how fast further ones may follow.
 const WARNINGS_BURST: u32 = 20;
 const WARNING_INTERVAL: Duration = Duration::from_secs(2);
+/// The same for lines about members that come and go.
+const MEMBERS_BURST: u32 = 500;
+const MEMBER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Counts of bad input.
 #[derive(Debug, Default)]
@@ -33,7 +37,7 @@ pub(super) struct Hostile {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     sources: BTreeMap<IpAddr, Source>,
     /// All sources beyond the bound.
@@ -41,9 +45,23 @@ struct State {
     last_line: Option<Mono>,
     /// Not told since the last line.
     suppressed: u64,
-    /// Lines about the pool: how many more may come at once, as of when.
-    warnings: Option<(u32, Mono)>,
-    warnings_suppressed: u64,
+    /// Lines about the pool.
+    warnings: Lines,
+    /// Lines about its members.
+    members: Lines,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            sources: BTreeMap::new(),
+            others: Source::default(),
+            last_line: None,
+            suppressed: 0,
+            warnings: Lines::new(WARNINGS_BURST, WARNING_INTERVAL),
+            members: Lines::new(MEMBERS_BURST, MEMBER_INTERVAL),
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -101,19 +119,51 @@ impl Hostile {
 
     /// True if one more line about the pool may be written; with the number of those that were not.
     pub(super) fn may_warn(&self, now: Mono) -> Option<u64> {
-        let mut state = self.state.lock();
-        let (left, since) = state.warnings.unwrap_or((WARNINGS_BURST, now));
-        let gained = now.since(since).as_nanos() / WARNING_INTERVAL.as_nanos();
-        let gained = u32::try_from(gained).unwrap_or(u32::MAX);
-        let since = if gained > 0 { now } else { since };
-        let left = left.saturating_add(gained).min(WARNINGS_BURST);
-        if left == 0 {
-            state.warnings = Some((0, since));
-            state.warnings_suppressed += 1;
+        self.state.lock().warnings.take(now)
+    }
+
+    /// The same for a line about what became of a member: a whole pool may be learned at once, but not be invented.
+    pub(super) fn may_tell_member(&self, now: Mono) -> Option<u64> {
+        self.state.lock().members.take(now)
+    }
+}
+
+/// Lines of one kind: some at once, further ones slowly.
+#[derive(Debug)]
+struct Lines {
+    burst: u32,
+    interval: Duration,
+    /// How many more may come at once, as of when.
+    left: u32,
+    as_of: Mono,
+    /// Not written since the last that was.
+    suppressed: u64,
+}
+
+impl Lines {
+    fn new(burst: u32, interval: Duration) -> Lines {
+        Lines {
+            burst,
+            interval,
+            left: burst,
+            as_of: Mono(0),
+            suppressed: 0,
+        }
+    }
+
+    fn take(&mut self, now: Mono) -> Option<u64> {
+        let gained = now.since(self.as_of).as_nanos() / self.interval.as_nanos();
+        if gained > 0 {
+            let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(gained).min(self.burst);
+            self.as_of = now;
+        }
+        if self.left == 0 {
+            self.suppressed += 1;
             return None;
         }
-        state.warnings = Some((left - 1, since));
-        Some(std::mem::take(&mut state.warnings_suppressed))
+        self.left -= 1;
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
@@ -146,8 +196,8 @@ mod tests {
         let hostile = Hostile::default();
         // (second, source, brings, may)
         for (at, from, count, want) in [
-            (100, 1, 200, 200),
-            (100, 1, 400, 300),
+            (100, 1, 100, 100),
+            (100, 1, 400, 50),
             (100, 1, 1, 0),
             (100, 2, 1, 1),
             (101, 1, 5, 1),

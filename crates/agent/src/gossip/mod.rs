@@ -318,6 +318,11 @@ impl Pool {
         (established(&core, now, ip), core.stats().members)
     }
 
+    /// True if one more line about what members say may be written; with the number of those that were not.
+    pub(crate) fn may_warn(&self) -> Option<u64> {
+        self.shared.hostile.may_warn(self.env().mono())
+    }
+
     /// Gives the core a turn; `None` if the pool has ended.
     async fn with<T: Send + 'static>(
         &self,

@@ -13,8 +13,8 @@ use tribune_types::text::{Text, TextMap};
 
 use super::keys::KeysError;
 
-/// Events of the application that may wait.
-pub(super) const EVENTS_MAX: usize = 1024;
+/// Events of the application that may wait; each has at most 1,400 bytes.
+pub(super) const EVENTS_MAX: usize = 512;
 
 /// A user event that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
