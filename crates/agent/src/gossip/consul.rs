@@ -217,10 +217,10 @@ async fn receive_events(
                     }
                 }
             }
-        } else if fired.name.starts_with(CONSUL_EVENT) {
-            if let Some(suppressed) = pool.may_warn() {
-                warn!(event = %fired.name, suppressed, "unhandled event of another agent");
-            }
+        } else if fired.name.starts_with(CONSUL_EVENT)
+            && let Some(suppressed) = pool.may_warn()
+        {
+            warn!(event = %fired.name, suppressed, "unhandled event of another agent");
         }
     }
 }
