@@ -48,6 +48,9 @@ pub struct Stats {
     pub last_index: u64,
 }
 
+/// Times are told in whole seconds.
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
 /// Remembers since when each server is healthy or not.
 #[derive(Debug, Default)]
 pub struct HealthTracker {
@@ -82,10 +85,16 @@ impl HealthTracker {
         for server in servers {
             let healthy = is_healthy(config, leader, server);
             let verdict = match self.since.get(&server.id) {
+                // Nothing is known of it, not even since when; so Consul says.
+                _ if server.stats.is_none() => Verdict {
+                    healthy,
+                    since: Wall(0),
+                    at: mono,
+                },
                 Some(before) if before.healthy == healthy => *before,
                 _ => Verdict {
                     healthy,
-                    since: now,
+                    since: Wall(now.0 - now.0 % NS_PER_SECOND),
                     at: mono,
                 },
             };
@@ -300,24 +309,27 @@ mod tests {
     fn stable_since_moves_only_when_the_verdict_changes() {
         let config = AutopilotConfig::default();
         let mut tracker = HealthTracker::default();
-        let one = [server(1, true, 0, 10)];
-        assert_eq!(
-            tracker.observe((Wall(5), Mono(5)), &config, &one).servers[0].stable_since,
-            Wall(5)
-        );
-        assert_eq!(
-            tracker.observe((Wall(9), Mono(9)), &config, &one).servers[0].stable_since,
-            Wall(5)
-        );
-        let mut silent = one.clone();
-        silent[0].stats = None;
-        assert_eq!(
-            tracker
-                .observe((Wall(12), Mono(12)), &config, &silent)
-                .servers[0]
-                .stable_since,
-            Wall(12)
-        );
+        let leader = server(1, true, 0, 10);
+        let silent = Observed {
+            stats: None,
+            ..server(2, false, 0, 10)
+        };
+        let second = |n: u64| Wall(n * NS_PER_SECOND);
+        // (second, the other server, since when)
+        for (at, other, want) in [
+            (5, server(2, false, 0, 10), 5),
+            (9, server(2, false, 0, 10), 5),
+            (12, silent.clone(), 0),
+            (13, silent, 0),
+            (14, server(2, false, 900, 10), 0),
+            (15, server(2, false, 0, 10), 15),
+            (16, server(2, false, 900, 10), 16),
+        ] {
+            let now = (Wall(second(at).0 + 7), Mono(at));
+            let report = tracker.observe(now, &config, &[leader.clone(), other]);
+            assert_eq!(report.servers[0].stable_since, second(5), "after {at} s");
+            assert_eq!(report.servers[1].stable_since, second(want), "after {at} s");
+        }
     }
 
     #[test]

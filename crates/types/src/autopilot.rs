@@ -84,6 +84,6 @@ pub struct ServerHealth {
     pub healthy: bool,
     /// It votes.
     pub voter: bool,
-    /// Since when `healthy` has not changed.
+    /// Since when `healthy` has not changed; 0 if the server does not answer.
     pub stable_since: Wall,
 }

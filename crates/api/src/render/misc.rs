@@ -9,6 +9,7 @@ use tribune_types::event::UserEvent;
 use tribune_types::id::SessionId;
 use tribune_types::raft::RaftConfiguration;
 use tribune_types::session::Session;
+use tribune_types::time::Wall;
 
 use super::write::{
     base64, boolean, field, float, indexes, list, raw, string, string_list, time, uint,
@@ -190,7 +191,11 @@ pub fn operator_health(out: &mut Vec<u8>, health: &OperatorHealth) {
         raw(out, b",\"Voter\":");
         boolean(out, server.voter);
         raw(out, b",\"StableSince\":");
-        time(out, server.stable_since);
+        match server.stable_since {
+            // Nothing was heard of it.
+            Wall(0) => raw(out, b"\"0001-01-01T00:00:00Z\""),
+            since => time(out, since),
+        }
         out.push(b'}');
     });
     out.push(b'}');

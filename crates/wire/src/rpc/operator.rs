@@ -196,10 +196,13 @@ pub fn encode_server_health_reply(health: &OperatorHealth, out: &mut Vec<u8>) {
             .iter()
             .position(|word| *word == &*s.serf_status)
             .map_or(0, |number| number as i64),
-        stable_since: Time {
-            // The original stamps with its clock, whose zone is shown.
-            offset_min: Some(0),
-            ..Time::from(s.stable_since)
+        stable_since: match s.stable_since {
+            Wall(0) => Time::default(),
+            since => Time {
+                // The original stamps with its clock, whose zone is shown.
+                offset_min: Some(0),
+                ..Time::from(since)
+            },
         },
         version: (&s.version).into(),
         voter: s.voter,
