@@ -17,7 +17,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+pub mod datacenter;
 pub mod dns;
+pub mod netns;
 pub mod pool;
 
 /// Longest wait for anything that should happen soon, on a busy machine.
