@@ -6,7 +6,7 @@
 //! What happens to a request is one of three things, and they are kept apart. The leader answered: its words are passed
 //! on, with the prefix that callers know. Nothing was done, because there was no leader, no connection to it, or it leads
 //! no more: the request is held and tried again, as [`hold`](crate::hold) says. The connection ended after the request was
-//! on it: nobody knows what became of it, and it is never tried again.
+//! on it: nobody knows what became of it, and it is never tried again, unless twice is as good as once.
 //!
 //! A connection to a leader that lost its lead but does not close (its process is paused, the network is cut) would be
 //! waited for until its keep-alive fails. The leader's successor can only be there because the old one can commit
@@ -106,10 +106,12 @@ impl Server {
                 Ok(reply) => return Ok(Some(reply)),
                 Err(err) => err,
             };
-            let nothing_done = err.is_not_sent() || is_no_leader(&err);
-            debug!(%leader, method, %err, nothing_done, "the leader did not serve a request");
+            let again = err.is_not_sent()
+                || is_no_leader(&err)
+                || (err.is_end() && does_no_harm_twice(method));
+            debug!(%leader, method, %err, again, "the leader did not serve a request");
             let err = RpcError::Remote(err.to_string());
-            if !nothing_done || !self.wait(hold, changed).await? {
+            if !again || !self.wait(hold, changed).await? {
                 return Err(err);
             }
         }
@@ -209,6 +211,12 @@ impl Server {
         self.superseded(leader, changed).await;
         self.env().sleep(GRACE).await;
     }
+}
+
+/// True for what is asked of the leader and changes nothing that a second time would not change in the same way. The
+/// original takes these for reads.
+fn does_no_harm_twice(method: &str) -> bool {
+    matches!(method, "Session.Renew" | rpc::SERVER_HEALTH)
 }
 
 /// True if the answer says that nothing was done for want of a leader.

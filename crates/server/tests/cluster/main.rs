@@ -384,6 +384,38 @@ fn a_write_that_was_with_the_leader_when_it_died_is_of_unknown_fate() {
 }
 
 #[test]
+fn a_renewal_that_was_with_the_leader_when_it_died_is_made_again() {
+    harness::run(async {
+        let mut cluster = Cluster::form(20, 3).await;
+        let leader = cluster.take_leader();
+        let follower = &cluster.nodes[0];
+        let session = Session {
+            node: text("s1"),
+            ..Session::default()
+        };
+        let created = follower.write(Write::SessionCreate(Box::new(session)));
+        let Ok(WriteReply::Session(id)) = created.await else {
+            panic!("no session")
+        };
+        let before = leader.port.passed_on();
+        leader.port.hang(true);
+        let renewed = follower.write(Write::SessionRenew(id));
+        let death = async {
+            follower
+                .until("arrived", async || leader.port.passed_on() > before)
+                .await;
+            leader.kill().await;
+        };
+        let (renewed, ()) = tokio::join!(renewed, death);
+        match renewed {
+            Ok(WriteReply::Renewed(found)) => assert_eq!(found[0].id, id),
+            other => panic!("{other:?}"),
+        }
+        cluster.end().await;
+    });
+}
+
+#[test]
 fn without_a_majority_requests_are_held_and_old_answers_are_given() {
     harness::run(async {
         let mut cluster = Cluster::form(11, 3).await;
