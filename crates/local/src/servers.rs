@@ -110,9 +110,15 @@ pub fn rebalance_delay(members: usize, servers: usize, random: f64) -> Duration 
 }
 
 /// Whether a failed request may be tried again (spec rpc.md section 3): without a leader nothing was done, and a read
-/// does no harm twice. `ended`: the connection ended before the answer came.
+/// does no harm twice. `ended`: the connection ended before the answer came. It may also have ended further on, between
+/// servers; then the server says so in its error.
 pub fn may_retry(error: &str, read: bool, ended: bool) -> bool {
-    error.contains("No cluster leader") || (read && ended)
+    let ended_beyond = || {
+        error.ends_with(": EOF")
+            || error.contains("stream closed")
+            || error.contains("session shutdown")
+    };
+    error.contains("No cluster leader") || (read && (ended || ended_beyond()))
 }
 
 /// Longest first pause before a request is tried again.
@@ -246,6 +252,24 @@ mod tests {
             ),
             ("rpc error making call: EOF", true, true, true),
             ("rpc error making call: EOF", false, true, false),
+            (
+                "rpc error making call: rpc error making call: EOF",
+                true,
+                false,
+                true,
+            ),
+            (
+                "rpc error making call: rpc error making call: EOF",
+                false,
+                false,
+                false,
+            ),
+            (
+                "rpc error making call: rpc error making call: session shutdown",
+                true,
+                false,
+                true,
+            ),
             (
                 "rpc error making call: Permission denied",
                 true,
