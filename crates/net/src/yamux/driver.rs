@@ -172,16 +172,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Poll::Ready(Ok(Turn::Ended));
             }
             let was_blocked = self.blocked_since.is_some();
+            let mut unblocked = false;
             if let Poll::Ready(sent) = self.poll_send(cx) {
                 sent?;
                 if self.shared.is_closing() {
                     let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
                     return Poll::Ready(Ok(Turn::Ended));
                 }
+                unblocked = was_blocked;
             } else if !was_blocked {
                 return Poll::Ready(Ok(Turn::Timers));
             }
-            if received.is_pending() {
+            // Reading may have waited for the socket to take what was to be sent: then nothing else wakes it.
+            if received.is_pending() && !unblocked {
                 return Poll::Pending;
             }
         }

@@ -283,6 +283,33 @@ async fn a_peer_that_takes_nothing_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_was_not_read_for_a_while_is_read_again_at_once() {
+    let (_us, peer) = against_peer(Role::Acceptor, 100);
+    let Peer { env, io } = peer;
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let count = 200_000;
+    let flood = env.spawn("flood", async move {
+        let mut ping = Vec::new();
+        Header {
+            kind: Kind::Ping,
+            flags: SYN,
+            stream: 0,
+            length: 7,
+        }
+        .write(&mut ping);
+        writer.write_all(&ping.repeat(count)).await.unwrap();
+        writer
+    });
+    // Its answers fill all there is for them.
+    env.sleep(Duration::from_secs(5)).await;
+    let start = env.mono();
+    let mut answers = vec![0; count * HEADER_SIZE];
+    reader.read_exact(&mut answers).await.unwrap();
+    let _writer = flood.join().await.unwrap();
+    assert_eq!(env.mono(), start);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_farewell_stops_new_streams_and_leaves_the_old_ones() {
     let (us, mut peer) = against_peer(Role::Dialer, 100);
     let mut stream = us.session.open().await.unwrap();
