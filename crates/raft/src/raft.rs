@@ -413,10 +413,14 @@ impl Raft {
         LeaderChanges::new(self.0.core.server_metrics())
     }
 
-    /// Since this node last heard from a leader, itself not counted; `None` before the first time.
+    /// Since this node last heard from a leader, or from a majority while it leads; `None` before the first time.
     pub fn last_contact(&self) -> Option<Duration> {
         let heard = self.0.standing.heard();
-        (heard.0 != 0).then(|| self.0.env.mono().since(heard))
+        let told = (heard.0 != 0).then(|| self.0.env.mono().since(heard));
+        let metrics = self.0.core.metrics();
+        let seen = metrics.borrow_watched();
+        let acked = { seen.last_quorum_acked.as_ref() }.map(|at| openraft::Instant::elapsed(&**at));
+        told.into_iter().chain(acked).min()
     }
 
     /// The stream of leadership changes of this node; the first caller gets it.

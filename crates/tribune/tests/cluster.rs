@@ -461,6 +461,45 @@ fn a_lost_majority_is_recovered_by_a_file() {
 }
 
 #[test]
+fn without_a_majority_nobody_is_said_to_lead() {
+    let mut nodes = three(&format!("{FAST}{QUICK}"));
+    // Of the two that are left, one leads until the other is gone, too.
+    let at = leader(&nodes);
+    nodes.swap(0, at);
+    nodes[2].kill();
+    nodes[1].kill();
+    let alone = &nodes[..1].iter().collect::<Vec<_>>();
+    on_all(alone, "the leader to give up", |node| {
+        node.try_json("/v1/status/leader")
+            .is_some_and(|told| told == "")
+    });
+    let start = Instant::now();
+    let refused = alone[0].request("GET", "/v1/kv/x", &[]);
+    assert_eq!(
+        (refused.status, refused.text().trim()),
+        (500, "No cluster leader")
+    );
+    assert!(
+        start.elapsed() >= Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    let stale = alone[0].request("GET", "/v1/kv/x?stale", &[]);
+    assert_eq!(stale.status, 404);
+    assert_eq!(stale.header("X-Consul-KnownLeader"), Some("false"));
+    nodes[1].spawn();
+    leader(&nodes[..2]);
+    // A follower whose leader is gone gives up, too.
+    let at = leader(&nodes[..2]);
+    nodes[at].kill();
+    let alone = &nodes[1 - at..2 - at].iter().collect::<Vec<_>>();
+    on_all(alone, "the follower to give up", |node| {
+        node.try_json("/v1/status/leader")
+            .is_some_and(|told| told == "")
+    });
+}
+
+#[test]
 fn servers_that_expect_different_numbers_found_nothing_and_say_so() {
     let mut nodes = prepare(&["s1", "s2"], 2, FAST);
     nodes.append(&mut prepare(&["s3"], 3, FAST));
