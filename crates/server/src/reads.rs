@@ -23,6 +23,9 @@ use crate::answer::{Answer, Shared};
 use crate::hub::{shown, worth_sharing};
 use crate::route::{Need, Origin, Route, View, decide};
 
+/// Least time for the leader's word, however short requests are held.
+const ASK_MIN: Duration = Duration::from_millis(500);
+
 impl Server {
     /// Reads without waiting, if the guarantee can be had at once. `None`: use [`Server::read`].
     pub fn read_now(
@@ -55,16 +58,18 @@ impl Server {
     ) -> Result<Answer, RpcError> {
         self.authorizer().read(caller, &query)?;
         let need = need(&query, options);
-        if !self.has_guarantee(need, options) {
+        let consistency = if self.has_guarantee(need, options) {
+            options.consistency
+        } else {
             // Large: kept out of the future that parks.
-            Box::pin(self.guarantee(need, options)).await?;
-        }
+            Box::pin(self.guarantee(need, options)).await?
+        };
         if options.min_index == Index(0) || !is_state(&query) {
             let shared = self.evaluate(&query)?;
-            return Ok(self.answer(shared, options.consistency));
+            return Ok(self.answer(shared, consistency));
         }
         let shared = self.wait_above(&query, options).await?;
-        Ok(self.answer(shared, options.consistency))
+        Ok(self.answer(shared, consistency))
     }
 
     /// True if the request can be served at once without asking anybody.
@@ -78,7 +83,8 @@ impl Server {
             }
     }
 
-    /// Waits until this server may answer under the asked guarantee.
+    /// Waits until this server may answer under the asked guarantee. The result is the one in effect: what is too old for a
+    /// stale read is answered as if that had not been asked for.
     ///
     /// # Errors
     /// `NoPath`; `NoLeader` or `NotReady` after the hold time.
@@ -86,7 +92,7 @@ impl Server {
         &self,
         need: Need,
         options: &ReadOptions,
-    ) -> Result<(), RpcError> {
+    ) -> Result<Consistency, RpcError> {
         let confirmed = match need {
             Need::Read(Consistency::Consistent) => ReadGuarantee::Quorum,
             _ => ReadGuarantee::Lease,
@@ -100,10 +106,10 @@ impl Server {
                 ..self.view()
             };
             match decide(need, Origin::Asked, &view) {
-                Route::Here => return Ok(()),
+                Route::Here => return Ok(options.consistency),
                 Route::Refuse(err) => return Err(err),
                 Route::CatchUp => {
-                    let left = hold.left(self.env().mono());
+                    let left = hold.left(self.env().mono()).max(ASK_MIN);
                     let caught_up = self.raft().read_index(confirmed);
                     if let Ok(Ok(_)) = self.env().timeout(left, caught_up).await {
                         break;
@@ -118,7 +124,10 @@ impl Server {
         if confirmed == ReadGuarantee::Quorum && self.is_leader() {
             self.wait_until_ready().await?;
         }
-        Ok(())
+        Ok(match options.consistency {
+            Consistency::Stale => Consistency::Default,
+            asked => asked,
+        })
     }
 
     fn stale_now(&self, options: &ReadOptions) -> bool {

@@ -75,7 +75,7 @@ impl Server {
             Consistency::Stale => Consistency::Stale,
             Consistency::Default | Consistency::Consistent => Consistency::Consistent,
         });
-        self.guarantee(need, options).await?;
+        let in_effect = self.guarantee(need, options).await?;
         let version = self.version();
         let index = version.last_index();
         let meta = self.archive_meta(index);
@@ -96,7 +96,7 @@ impl Server {
                 out.send_rest().await;
             }
         });
-        let meta = self.meta(index, options.consistency);
+        let meta = self.meta(index, in_effect);
         Ok(SnapshotSave { meta, chunks })
     }
 

@@ -99,8 +99,10 @@ fn stale_answers_tell_their_age_and_the_others_do_not() {
             ..with(Consistency::Stale)
         };
         cluster.leader().set("k", "new").await.unwrap();
-        let (found, _) = follower.get("k", &fresh).await.unwrap();
+        let (found, meta) = follower.get("k", &fresh).await.unwrap();
         assert_eq!(found.as_deref(), Some("new"));
+        assert_eq!(meta.consistency, Consistency::Default);
+        assert!(meta.known_leader && meta.last_contact.is_zero(), "{meta:?}");
         cluster.end().await;
     });
 }
