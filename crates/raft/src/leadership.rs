@@ -53,6 +53,8 @@ pub(crate) struct Standing {
     /// The peer set does not contain this node any more, says a peer that must know.
     removed: AtomicBool,
     removed_changed: Notify,
+    /// This node was in a peer set since it was opened.
+    was_member: AtomicBool,
     /// The newest peer set this node knows, committed or not.
     members: Mutex<BTreeMap<RaftNodeId, Member>>,
 }
@@ -130,7 +132,14 @@ impl Standing {
         self.members.lock().get(&id).cloned()
     }
 
-    fn set_members(&self, membership: &Membership) {
+    pub(crate) fn was_member(&self) -> bool {
+        self.was_member.load(Ordering::Relaxed)
+    }
+
+    fn set_members(&self, own: RaftNodeId, membership: &Membership) {
+        if membership.get_node(&own).is_some() {
+            self.was_member.store(true, Ordering::Relaxed);
+        }
         let nodes = membership.nodes().map(|(id, member)| (*id, member.clone()));
         *self.members.lock() = nodes.collect();
     }
@@ -156,7 +165,7 @@ impl Watcher {
             let (leads, term, alone, joint) = {
                 let seen = changes.borrow_and_update();
                 let membership = seen.membership_config.membership();
-                self.standing.set_members(membership);
+                self.standing.set_members(self.id, membership);
                 let alone = membership.nodes().all(|(id, _)| *id == self.id)
                     && membership.voter_ids().any(|id| id == self.id);
                 let joint = membership.get_joint_config().len() > 1;

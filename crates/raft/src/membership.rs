@@ -72,15 +72,19 @@ impl Raft {
     /// True if this server was in the peer set and is not any more. It stays as it is, asks for no votes, and
     /// becomes a member again when a leader adds it.
     pub fn is_removed(&self) -> bool {
-        if self.0.standing.is_removed() {
+        let standing = &self.0.standing;
+        if standing.is_removed() {
             return true;
         }
         let metrics = self.0.core.server_metrics();
         let seen = metrics.borrow_watched();
         let (newest, committed) = (&seen.membership_config, &seen.committed_membership_config);
-        newest.log_id().is_some()
+        let outside = newest.log_id().is_some()
             && newest.log_id() == committed.log_id()
-            && newest.membership().get_node(&self.id()).is_none()
+            && newest.membership().get_node(&self.id()).is_none();
+        // A server that is being added may get a snapshot from before that; then a leader speaks to it.
+        let silent = self.0.env.mono().since(standing.heard()) > self.0.lease;
+        outside && (standing.was_member() || silent)
     }
 
     /// Adds a server without a vote (or changes nothing if it is there).
