@@ -21,7 +21,7 @@ pub(super) struct State {
     floor: u64,
     /// Sessions that have ended, sorted.
     dead: Vec<SessionNo>,
-    /// The holder was invalidated and nobody has got the lock since.
+    /// A holder was invalidated: its lock-delay, whose length is not known here, may refuse everybody.
     delayed: bool,
 }
 
@@ -198,9 +198,8 @@ impl Model {
             // The lock-delay is looked at before the session.
             Verdict::No => (state.delayed || !dead && !is_free).then(|| state.clone()),
             Verdict::Yes | Verdict::Unknown if !dead && is_free => {
-                let mut next = self.set(state, Some((value, Some(session))))?;
-                next.delayed = false;
-                Some(next)
+                // The delay is not over: the grant may have passed the invalidation on its way.
+                self.set(state, Some((value, Some(session))))
             }
             Verdict::Yes | Verdict::Unknown => None,
         }

@@ -39,6 +39,8 @@ pub(super) struct Outside {
     pub(super) env: Env,
     /// Where processes are found, by number of the machine.
     pub(super) slots: Vec<Arc<Slot>>,
+    /// How many of them are servers; these come first.
+    pub(super) servers: usize,
     /// Names of the machines.
     pub(super) names: Vec<String>,
     /// What was asked and told.
@@ -233,14 +235,16 @@ impl Client {
     }
 
     async fn get(&mut self, key: String, consistency: Consistency) {
+        // The bugs: a reader that does not wait until its server has what was acknowledged; one that takes what any server
+        // says for the leader's word.
+        let (asked, told) = match self.outside.bug {
+            Some(Bug::StaleAsConsistent) => (Consistency::Stale, None),
+            Some(Bug::IndexOfAnyServer) => (Consistency::Stale, Some(Consistency::Default)),
+            _ => (consistency, Some(consistency)),
+        };
         let ticket = self.begin(&key, Call::Get);
-        let started = self.outside.now_ns();
         let options = ReadOptions {
-            // The bug: a reader that does not wait until its server has what was acknowledged.
-            consistency: match self.outside.bug {
-                Some(Bug::StaleAsConsistent) => Consistency::Stale,
-                _ => consistency,
-            },
+            consistency: asked,
             ..ReadOptions::default()
         };
         let read = self
@@ -251,23 +255,22 @@ impl Client {
             self.outside.history.forget(ticket);
             return;
         };
-        let told = match self.outside.bug {
-            // The bug: what any server says is taken for the leader's word.
-            Some(Bug::IndexOfAnyServer) => Consistency::Default,
-            _ => consistency,
-        };
-        let reader = Reader::new(self.id, &key, told, (self.agent, life));
         let found = match entry_of(answer.reply()) {
             Ok(found) => found,
             Err(text) => return self.outside.history.wrong(format!("{key}: {text}")),
         };
-        if self.outside.bug != Some(Bug::StaleAsConsistent) {
+        // A client agent asks this server or that.
+        let comparable = self.agent < self.outside.servers || consistency != Consistency::Stale;
+        if let Some(told) = told.filter(|_| comparable) {
+            let reader = Reader::new(self.id, &key, told, (self.agent, life));
             self.outside.history.index(reader, answer.meta.index.0);
         }
-        if consistency == Consistency::Stale {
+        let is_old =
+            consistency == Consistency::Stale || self.outside.bug == Some(Bug::IndexOfAnyServer);
+        if is_old {
             self.outside.history.forget(ticket);
-            let end = self.outside.now_ns().max(started);
-            self.outside.history.stale(self.id, &key, end, found);
+            let now = self.outside.now_ns();
+            self.outside.history.stale(self.id, &key, now, found);
             return;
         }
         self.saw(&key, found.as_ref().map_or(0, |entry| entry.index));

@@ -39,12 +39,14 @@ pub enum Kind {
     ClockDrift,
     /// A process that stops for a while and goes on.
     Pause,
-    /// An agent that leaves in order and comes back.
+    /// A server that is killed and comes back with another address, known by its identity.
+    NewAddress,
+    /// A client agent that leaves in order and comes back.
     Leave,
 }
 
 /// All kinds.
-pub const ALL: [Kind; 16] = [
+pub const ALL: [Kind; 17] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::IsolateLeader,
@@ -60,6 +62,7 @@ pub const ALL: [Kind; 16] = [
     Kind::ClockJump,
     Kind::ClockDrift,
     Kind::Pause,
+    Kind::NewAddress,
     Kind::Leave,
 ];
 

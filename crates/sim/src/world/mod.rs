@@ -136,6 +136,8 @@ pub struct World {
     servers: usize,
     steps: u64,
     faults: u64,
+    /// Counts servers that moved.
+    addresses: usize,
     undo: Vec<(u64, Undo)>,
     bug: Option<Bug>,
     only: Option<Only>,
@@ -192,6 +194,7 @@ impl World {
         let outside = Arc::new(Outside {
             env: env.clone(),
             slots: nodes.iter().map(|node| Arc::clone(&node.slot)).collect(),
+            servers,
             names: nodes.iter().map(|node| node.role.name.clone()).collect(),
             history: History::default(),
             stop: CancellationToken::new(),
@@ -211,6 +214,7 @@ impl World {
             servers,
             steps: 0,
             faults: 0,
+            addresses: 0,
             undo: Vec::new(),
             bug,
             only,
@@ -305,10 +309,13 @@ impl World {
     // --- machines ---------------------------------------------------------------------------
 
     fn start(&mut self, number: usize) -> Result<(), String> {
+        let servers = self.nodes[..self.servers].iter().map(Node::ip).collect();
         let node = &mut self.nodes[number];
         if node.is_up() {
             return Ok(());
         }
+        // What an operator would put into the settings now.
+        node.role.join = servers;
         node.start()?;
         let text = format!("{} starts", self.nodes[number].role.name);
         self.note(&text);
@@ -560,6 +567,12 @@ impl World {
                 self.nodes[victim].set_paused(true);
                 self.later(long, Undo::Resume(victim));
             }
+            Kind::NewAddress => {
+                self.nodes[server].kill();
+                self.addresses += 1;
+                self.nodes[server].role.ip = moved_ip(self.addresses);
+                self.later(while_down, Undo::Start(server));
+            }
             Kind::Leave => {
                 // Only clients: a server that leaves needs an operator to come back.
                 let victim = if self.nodes.len() > self.servers {
@@ -647,9 +660,6 @@ impl World {
         if leaders.len() != 1 || leaders[0].is_none() {
             return Some(format!("leaders are {leaders:?}"));
         }
-        if applied.len() != 1 {
-            return Some(format!("applied are {applied:?}"));
-        }
         for (node, live) in &lives {
             let members = live.handle.members(false);
             let alive = members
@@ -664,7 +674,10 @@ impl World {
                 return Some(format!("{} sees {seen:?}", node.role.name));
             }
         }
-        self.catalog_differs(&lives)
+        if let Some(differs) = self.catalog_differs(&lives) {
+            return Some(differs);
+        }
+        (applied.len() != 1).then(|| format!("applied are {applied:?}"))
     }
 
     /// Compares the catalog with the pool and with what agents have.
@@ -925,4 +938,9 @@ fn server_ip(number: usize) -> IpAddr {
 
 fn client_ip(number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1 + number as u8))
+}
+
+/// The address of the n-th server that moves.
+fn moved_ip(number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1 + (number % 250) as u8))
 }

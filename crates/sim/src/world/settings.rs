@@ -57,8 +57,8 @@ pub(super) fn config(role: &Role) -> Result<Config, String> {
     let loaded = load(&flags, &Environment::default()).map_err(|err| err.to_string())?;
     let mut config = loaded.config;
     // Shorter than a file may ask for.
-    config.raft.heartbeat_timeout = Duration::from_millis(300);
-    config.raft.election_timeout = Duration::from_millis(300);
+    config.raft.heartbeat_timeout = Duration::from_millis(600);
+    config.raft.election_timeout = Duration::from_millis(600);
     // Snapshots and purges within every life.
     config.raft.snapshot_threshold = 60;
     config.raft.snapshot_interval = Duration::from_millis(500);
