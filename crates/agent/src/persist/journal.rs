@@ -38,6 +38,8 @@ const KIND_WRITE: u8 = 1;
 const KIND_REMOVE: u8 = 2;
 /// Each start goes on above the next multiple of this.
 const NUMBERS_PER_START: u64 = 1 << 32;
+/// No journal gets so far, and behind it there is room for any number of starts.
+const NUMBER_MAX: u64 = 1 << 62;
 
 /// Bounds of each of the two files.
 #[derive(Debug, Clone, Copy)]
@@ -270,8 +272,10 @@ fn scan(bytes: &[u8], root: &Path) -> io::Result<Vec<Record>> {
         if !grows || checksum(head, body) != crc {
             break;
         }
-        // The bytes are what was written; if they make no sense, another version wrote them.
+        // The bytes are what was written; if they make no sense, another version wrote them. A number that cannot be, or
+        // one of a checkpoint before it was made, would hide what is appended from now on.
         let ops = decode_ops(body, root)
+            .filter(|_| number <= NUMBER_MAX && checkpointed < number)
             .ok_or_else(|| invalid("it has a record that this version does not understand"))?;
         let start = bytes.len() - rest.len();
         records.push(Record {
@@ -372,5 +376,7 @@ fn too_large(_: std::num::TryFromIntError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is too large")
 }
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

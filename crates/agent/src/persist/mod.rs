@@ -25,6 +25,8 @@ use tribune_types::time::Wall;
 
 pub(crate) use format::{encode_check, encode_service, encode_state};
 pub(crate) use journal::JournalError;
+#[cfg(fuzzing)]
+pub use journal::fuzzing;
 pub(crate) use store::{FileOp, Store, Ticket};
 
 /// Where the files are.

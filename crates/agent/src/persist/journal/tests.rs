@@ -157,3 +157,33 @@ fn what_an_earlier_turn_left_behind_the_end_is_not_read() {
         .collect();
     assert_eq!(numbers, [7, 9]);
 }
+
+#[test]
+fn numbers_that_cannot_be_are_refused_and_hide_nothing() {
+    // (number, checkpointed, readable)
+    for (number, checkpointed, want) in [
+        (1, 0, true),
+        (5, 4, true),
+        (NUMBER_MAX - (1 << 40), 0, true),
+        (5, 5, false),
+        (5, u64::MAX, false),
+        (NUMBER_MAX + 1, 0, false),
+        (u64::MAX, 0, false),
+    ] {
+        let (_, disk) = disk();
+        let mut bytes = vec![0; HEAD_SIZE];
+        bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+        let mut record = Vec::new();
+        let root = Path::new(ROOT);
+        encode(&mut record, number, checkpointed, root, [&write("a", "1")]).unwrap();
+        bytes.extend(record);
+        let path = root.join("local.journal.0");
+        disk.write_atomic(&path, &bytes, 0o600, 0).unwrap();
+        let opened = open(&disk);
+        assert_eq!(opened.is_ok(), want, "{number} {checkpointed}");
+        if let Ok((mut journal, _)) = opened {
+            journal.append([&write("b", "2")]).unwrap();
+            assert_eq!(open(&disk).unwrap().1, [write("b", "2")], "{number}");
+        }
+    }
+}
