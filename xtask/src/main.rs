@@ -25,6 +25,7 @@ fn run(args: &[String]) -> Result<()> {
     let rest = args.get(1..).unwrap_or_default();
     match args.first().map(String::as_str) {
         Some("test") => test(rest),
+        Some("simulate") => simulate(rest),
         Some("verify") => verify::verify(),
         Some("fix") => verify::fix(),
         Some("arrows") => arrows::check(),
@@ -32,11 +33,13 @@ fn run(args: &[String]) -> Result<()> {
         Some("fuzz") => fuzz::run(rest),
         _ => {
             println!(
-                "cargo xtask test [ARGS]      all tests (arguments go to the test runner)\n\
+                "cargo xtask test [ARGS]      all tests (arguments go to the test runner); without any, simulate, too\n\
+                 cargo xtask simulate [SEEDS] so many simulated clusters (2000)\n\
                  cargo xtask verify           read-only: format, lints, arrows and core purity, docs\n\
                  cargo xtask fix              format and apply what clippy can fix\n\
                  cargo xtask arrows           only the crate arrows and core purity\n\
-                 cargo xtask conformance DIR  the Go client tests of tests/conformance/passing.txt, by the runner in DIR\n\
+                 cargo xtask conformance DIR  the Go client tests of tests/conformance/, by the runner in DIR, against\n\
+                 \x20                            a single server and against a client of three (--single, --client: one of them)\n\
                  cargo xtask fuzz [SECONDS] [TARGET...]  every fuzz target, or those, for that long each (60)"
             );
             Ok(())
@@ -63,13 +66,45 @@ fn test(args: &[String]) -> Result<()> {
             "--workspace",
             "--no-default-features",
             "--doc",
-        ])
+        ])?;
     } else {
         let mut all = vec!["test"];
         all.extend(common);
         all.extend(args.iter().map(String::as_str));
-        cargo(&all)
+        cargo(&all)?;
     }
+    if args.is_empty() {
+        simulate(&[])
+    } else {
+        Ok(())
+    }
+}
+
+/// Runs simulated clusters, a seed each, in a profile of their own.
+fn simulate(args: &[String]) -> Result<()> {
+    let seeds = args.first().map_or("2000", String::as_str);
+    let args = [
+        "test",
+        "--profile",
+        "sim",
+        "--package",
+        "tribune-sim",
+        "--test",
+        "world",
+        "--",
+        "--nocapture",
+    ];
+    eprintln!("xtask: TRIBUNE_SEEDS={seeds} cargo {}", args.join(" "));
+    let status = Command::new("cargo")
+        .args(args)
+        .env("TRIBUNE_SEEDS", seeds)
+        .current_dir(root())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("a simulated cluster broke a promise, or did not build");
+    }
+    Ok(())
 }
 
 /// Runs cargo in the workspace root and fails if it fails.
