@@ -497,9 +497,9 @@ fn record(rng: &mut SmallRng, clients: u32, count: u64, spoil: bool) -> Vec<Op> 
             Call::Acquire { session, .. } => {
                 if copy.dead.contains(session) {
                     Answer::NoSession
-                } else if holder.as_ref().is_some_and(|by| by != session) {
-                    Answer::Verdict(false)
-                } else if copy.delayed && rng.random_bool(0.3) {
+                } else if holder.as_ref().is_some_and(|by| by != session)
+                    || copy.delayed && rng.random_bool(0.3)
+                {
                     Answer::Verdict(false)
                 } else {
                     set(&mut copy, Some(session.clone()));

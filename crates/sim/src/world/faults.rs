@@ -78,7 +78,7 @@ pub struct Mix {
 impl Mix {
     /// One to five kinds, and how often.
     pub fn from_seed(seed: u64) -> Mix {
-        let mut rng = SmallRng::seed_from_u64(seed ^ 0x6d69_78);
+        let mut rng = SmallRng::seed_from_u64(seed ^ 0x006d_6978);
         let count = rng.random_range(1..=5);
         let kinds = ALL.choose_multiple(&mut rng, count).copied().collect();
         Mix {

@@ -209,7 +209,7 @@ impl World {
             env,
             net,
             seen: Seen::default(),
-            rng: SmallRng::seed_from_u64(seed ^ 0x77_6f_72_6c_64),
+            rng: SmallRng::seed_from_u64(seed ^ 0x0077_6f72),
             seed,
             servers,
             steps: 0,
