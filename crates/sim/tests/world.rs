@@ -4,6 +4,8 @@
 //!
 //! Several tests with a part of the seeds each, so that they run side by side.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
+
 use std::time::{Duration, Instant};
 
 use tribune_sim::world::{Mix, Report, Shape, World, run_world};

@@ -1,5 +1,7 @@
 //! Each oracle of the world catches a bug that is put in on purpose.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
+
 use std::time::Duration;
 
 use tribune_sim::world::{Bug, Kind, Mix, Only, Shape, World, run_world};
