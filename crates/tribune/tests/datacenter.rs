@@ -23,6 +23,9 @@ use common::{Response, dns, try_request};
 const QUICK: &str = "performance { raft_multiplier = 1 }\n";
 /// A change must be seen by a watcher within this, leader or not.
 const SEEN: Duration = Duration::from_secs(20);
+/// An event must have come to everybody within this: one whose packets are lost comes with an exchange of whole states, which
+/// each agent makes with another at random every 30 s.
+const HEARD: Duration = Duration::from_secs(150);
 /// Requests may fail for this long after the leader's end: an election of Consul's servers, and the time after which its
 /// clients give up a request.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -529,8 +532,9 @@ impl Story {
                     break;
                 }
                 assert!(
-                    began.elapsed() < SEEN,
-                    "{missing} servers did not get {name}"
+                    began.elapsed() < HEARD,
+                    "{:?}: {missing} servers did not get {name}",
+                    self.kinds
                 );
                 std::thread::sleep(Duration::from_millis(100));
             }
