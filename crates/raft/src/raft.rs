@@ -380,17 +380,19 @@ impl Raft {
     /// is this node and has been without a majority for so long, is not known any more; the library goes on naming it
     /// until there is another.
     pub fn leader(&self) -> Option<LeaderInfo> {
-        let metrics = self.0.core.server_metrics();
-        let seen = metrics.borrow_watched();
-        self.is_leader_current(seen.current_leader?)
-            .then(|| following::known(&seen))?
+        let (id, known) = {
+            let metrics = self.0.core.server_metrics();
+            let seen = metrics.borrow_watched();
+            (seen.current_leader?, following::known(&seen))
+        };
+        known.filter(|_| self.is_leader_current(id))
     }
 
     /// True if a leader is known; cheaper than asking who.
     pub fn has_leader(&self) -> bool {
         let metrics = self.0.core.server_metrics();
-        let seen = metrics.borrow_watched();
-        { seen.current_leader }.is_some_and(|id| self.is_leader_current(id))
+        let id = metrics.borrow_watched().current_leader;
+        id.is_some_and(|id| self.is_leader_current(id))
     }
 
     fn is_leader_current(&self, id: RaftNodeId) -> bool {
@@ -439,6 +441,8 @@ impl Raft {
         let applied = self.applied_index();
         let leader = self.leader();
         let membership = self.membership();
+        // Before the look below: whoever looks twice at once waits for ever if the core wants to write in between.
+        let last_contact = self.last_contact();
         let metrics = self.0.core.metrics();
         let seen = metrics.borrow_watched();
         let role = match seen.state {
@@ -451,7 +455,7 @@ impl Raft {
         };
         let last_contact = match role {
             Role::Leader => Some(Duration::ZERO),
-            _ => self.last_contact(),
+            _ => last_contact,
         };
         RaftMetrics {
             role,

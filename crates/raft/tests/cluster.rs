@@ -228,3 +228,52 @@ fn concurrent_proposals_are_all_applied_once_on_every_server() {
         hub.forget();
     });
 }
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "threads of the system, as those that look in production"
+)]
+fn looking_at_a_node_from_many_threads_never_stops_it() {
+    let (told, ended) = std::sync::mpsc::channel();
+    // On a thread of its own: a deadlock takes the runtime with it, and must not take the test.
+    std::thread::spawn(move || {
+        real(async |env| {
+            let hub = Hub::default();
+            let servers = three(&env, &hub, None).await;
+            for server in &servers {
+                server.raft.bootstrap(members(1..=3)).await.unwrap();
+            }
+            let first = leader(&env, &servers).await;
+            let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let lookers: Vec<_> = (servers.iter().chain(&servers))
+                .map(|server| {
+                    let (raft, over) = (server.raft.clone(), over.clone());
+                    std::thread::spawn(move || {
+                        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                            raft.metrics();
+                            raft.has_leader();
+                            raft.leader();
+                            raft.membership();
+                            raft.last_contact();
+                            raft.is_leader_lease_valid();
+                            raft.is_removed();
+                        }
+                    })
+                })
+                .collect();
+            for n in 0..100 {
+                first.raft.propose(payload(n)).await.unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for looker in lookers {
+                looker.join().unwrap();
+            }
+            all_have(&env, &servers, 100).await;
+            hub.forget();
+        });
+        told.send(()).unwrap();
+    });
+    let ended = ended.recv_timeout(Duration::from_secs(60));
+    assert!(ended.is_ok(), "somebody waits for ever");
+}
