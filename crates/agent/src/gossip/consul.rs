@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, info, warn};
@@ -225,6 +226,10 @@ async fn receive_events(
     }
 }
 
+/// How often a server is told everything again: a leave that was refuted, for one, changes how a member looks and is no
+/// news. What the server knows already costs it nothing.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
 /// Tells the rest of the agent what the pool knows.
 async fn follow_members(
     handle: Handle,
@@ -240,6 +245,9 @@ async fn follow_members(
         servers: false,
     };
     told.everything();
+    let env = told.pool.env().clone();
+    let is_server = told.handle.inner.cluster.server().is_some();
+    let mut again = env.mono() + TELL_AGAIN;
     loop {
         let first = tokio::select! {
             biased;
@@ -248,6 +256,11 @@ async fn follow_members(
                 Some(first) => first,
                 None => return,
             },
+            () = env.sleep_until(again), if is_server => {
+                again = env.mono() + TELL_AGAIN;
+                told.everything();
+                continue;
+            }
         };
         let mut servers = false;
         let mut next = Some(first);
