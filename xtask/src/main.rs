@@ -33,7 +33,7 @@ fn run(args: &[String]) -> Result<()> {
         Some("fuzz") => fuzz::run(rest),
         _ => {
             println!(
-                "cargo xtask test [ARGS]      all tests (arguments go to the test runner); without any, simulate, too\n\
+                "cargo xtask test [ARGS]      all tests (arguments go to the test runner)\n\
                  cargo xtask simulate [SEEDS] so many simulated clusters (2000)\n\
                  cargo xtask verify           read-only: format, lints, arrows and core purity, docs\n\
                  cargo xtask fix              format and apply what clippy can fix\n\
@@ -73,11 +73,7 @@ fn test(args: &[String]) -> Result<()> {
         all.extend(args.iter().map(String::as_str));
         cargo(&all)?;
     }
-    if args.is_empty() {
-        simulate(&[])
-    } else {
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Runs simulated clusters, a seed each, in a profile of their own.

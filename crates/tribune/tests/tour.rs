@@ -447,8 +447,8 @@ fn a_second_agent_in_the_way_of_the_first_is_refused_with_the_reason() {
     let dir = format!("-data-dir={}", elsewhere.path().display());
     let port = |name: &str, addr: std::net::SocketAddr| (name.to_owned(), addr.port().to_string());
     for (extra, (what, place)) in [
-        (vec![&dir], port("LAN Serf", agent.lan())),
-        (vec![&dir, &lan], port("RPC", agent.rpc)),
+        (vec![&dir], port("RPC", agent.rpc)),
+        (vec![&dir, &server], port("LAN Serf", agent.lan())),
         (vec![&dir, &lan, &server], port("HTTP", agent.http)),
         (vec![&dir, &lan, &server, &http], port("DNS", agent.dns)),
         (
