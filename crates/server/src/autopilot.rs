@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use metrics::gauge;
 use tracing::{info, warn};
 use tribune_leader::autopilot::{HealthTracker, Held, Observed, Stats, prune};
@@ -20,7 +21,6 @@ use tribune_types::time::Mono;
 use tribune_wire::rpc;
 
 use crate::Server;
-use crate::together::all;
 
 /// Time for a server's figures.
 const STATS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,10 +103,12 @@ async fn judge(server: &Server) -> Round {
         .unwrap_or_default();
     let own = server.raft().metrics();
     let membership = server.raft().membership();
-    let observed = all(membership
-        .peers
-        .iter()
-        .map(|peer| observe(server, &own, peer)))
+    let observed = join_all(
+        membership
+            .peers
+            .iter()
+            .map(|peer| observe(server, &own, peer)),
+    )
     .await;
     let at = server.env().mono();
     let mut autopilot = server.autopilot().lock();

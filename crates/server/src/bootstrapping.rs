@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
 use tracing::{error, info, warn};
 use tribune_leader::founding::{self, Founder, Founders, Founding};
 use tribune_raft::Member;
@@ -30,7 +31,6 @@ use tribune_wire::rpc;
 
 use crate::Server;
 use crate::peers::peer_id;
-use crate::together::all;
 
 /// First byte of the question.
 const QUESTION: u8 = 0x80;
@@ -137,9 +137,11 @@ async fn found(server: &Server, expect: u32, founders: &Founders) -> Tried {
         .filter(|(id, _)| **id != own)
         .map(|(id, founder)| (*id, *founder))
         .collect();
-    let known = all(others
-        .iter()
-        .map(|(_, founder)| peers_of(server, founder.addr)))
+    let known = join_all(
+        others
+            .iter()
+            .map(|(_, founder)| peers_of(server, founder.addr)),
+    )
     .await;
     for ((id, founder), known) in others.iter().zip(known) {
         match known {
@@ -158,7 +160,7 @@ async fn found(server: &Server, expect: u32, founders: &Founders) -> Tried {
     }
     let question = encode(expect, founders);
     let asked = { others.iter() }.map(|(id, founder)| ask(server, *id, founder.addr, &question));
-    for ((_, founder), answer) in others.iter().zip(all(asked).await) {
+    for ((_, founder), answer) in others.iter().zip(join_all(asked).await) {
         match answer {
             Ok(Answer::Promised) => {}
             Ok(Answer::HasLog) => {

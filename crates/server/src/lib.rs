@@ -29,7 +29,6 @@ mod route;
 mod snapshots;
 mod soft;
 mod store;
-mod together;
 mod validate;
 mod watching;
 mod writes;

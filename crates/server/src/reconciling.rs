@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 use tribune_leader::reconcile::{self, Agent, Known, ServerFacts, Step};
 use tribune_state::Version;
@@ -21,7 +22,6 @@ use tribune_types::text::{Text, fold, text};
 use crate::Server;
 use crate::joining::Joining;
 use crate::membership::News;
-use crate::together::all;
 
 /// How often membership is compared with the catalog as a whole.
 const EVERY: Duration = Duration::from_secs(60);
@@ -146,7 +146,7 @@ async fn reconcile(server: &Server, names: &BTreeSet<Text>) {
         let proposed = steps
             .into_iter()
             .map(|(name, step)| carry_out(server, name, step));
-        all(proposed).await;
+        join_all(proposed).await;
     }
 }
 
