@@ -66,14 +66,13 @@ fn test(args: &[String]) -> Result<()> {
             "--workspace",
             "--no-default-features",
             "--doc",
-        ])?;
+        ])
     } else {
         let mut all = vec!["test"];
         all.extend(common);
         all.extend(args.iter().map(String::as_str));
-        cargo(&all)?;
+        cargo(&all)
     }
-    Ok(())
 }
 
 /// Runs simulated clusters, a seed each, in a profile of their own.

@@ -2,13 +2,13 @@
 //! names it.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
+mod support;
+
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tribune_agent::logs::{LogOptions, Logs};
-use tribune_agent::start::{Agent, Parts};
+use tribune_agent::start::Agent;
 use tribune_agent::{Handle, ServerAddr};
-use tribune_config::{Config, Environment, load, parse_agent_flags};
 use tribune_rt::Env;
 use tribune_types::caller::Caller;
 use tribune_types::catalog::{Check, Service, Status};
@@ -29,11 +29,6 @@ struct Running {
     _folder: tempfile::TempDir,
 }
 
-fn config(hcl: &str) -> Config {
-    let flags = parse_agent_flags(&["-hcl", hcl]).unwrap();
-    load(&flags, &Environment::default()).unwrap().config
-}
-
 async fn start(name: &str, addr: &str, more: &str) -> Running {
     let env = Env::ambient().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -42,16 +37,8 @@ async fn start(name: &str, addr: &str, more: &str) -> Running {
          ports {{ http = -1 dns = -1 grpc = -1 }}",
         folder.path()
     );
-    let parts = Parts {
-        config: config(&hcl),
-        reload: Box::new(move || Ok(config(&hcl))),
-        applied: Box::new(|_| {}),
-        logs: Logs::start(&env, &LogOptions::silent()).unwrap(),
-        host: "host".to_owned(),
-        revision: String::new(),
-    };
     Running {
-        agent: Agent::start(&env, parts).await.unwrap(),
+        agent: support::start(&env, hcl).await,
         env,
         _folder: folder,
     }

@@ -5,14 +5,14 @@
     reason = "a failed step of a test may end it, and tests have a clock and tasks of their own"
 )]
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tribune_agent::Handle;
-use tribune_agent::logs::{LogOptions, Logs};
-use tribune_agent::start::{Agent, Parts};
-use tribune_config::{Config, Environment, load, parse_agent_flags};
+use tribune_agent::start::Agent;
 use tribune_rt::Env;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
@@ -31,11 +31,6 @@ struct Running {
     _folder: tempfile::TempDir,
 }
 
-fn config(hcl: &str) -> Config {
-    let flags = parse_agent_flags(&["-hcl", hcl]).unwrap();
-    load(&flags, &Environment::default()).unwrap().config
-}
-
 async fn start(subnet: u8, number: u8, more: &str) -> Running {
     let env = Env::ambient().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -46,16 +41,8 @@ async fn start(subnet: u8, number: u8, more: &str) -> Running {
          ports {{ http = -1 dns = -1 grpc = -1 }}",
         folder.path()
     );
-    let parts = Parts {
-        config: config(&hcl),
-        reload: Box::new(move || Ok(config(&hcl))),
-        applied: Box::new(|_| {}),
-        logs: Logs::start(&env, &LogOptions::silent()).unwrap(),
-        host: "host".to_owned(),
-        revision: String::new(),
-    };
     Running {
-        agent: Agent::start(&env, parts).await.unwrap(),
+        agent: support::start(&env, hcl).await,
         env,
         addr: format!("{addr}:8300"),
         _folder: folder,

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::netns::{Host, Net, addr, may_make_namespaces, request};
 use tribune_sim::linear::{Answer, Call, Entry, Op, check};
 
@@ -244,18 +245,8 @@ fn entry(text: &str) -> Option<Entry> {
 
 /// A number whose digits are base64.
 fn decode_number(base64: &str) -> Option<u64> {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut count, mut number) = (0u32, 0, 0u64);
-    for letter in base64.bytes().filter(|letter| *letter != b'=') {
-        bits = bits << 6 | LETTERS.iter().position(|l| *l == letter)? as u32;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            let digit = char::from((bits >> count) as u8).to_digit(10)?;
-            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
-        }
-    }
-    Some(number)
+    let digits = BASE64_STANDARD.decode(base64).ok()?;
+    std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 
 /// Breaks things until the time is over, then mends everything.

@@ -173,19 +173,9 @@ impl Agent {
 
     /// Starts the process without waiting.
     pub fn spawn(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("agent.log"))
-            .expect("a log file");
-        let child = Command::new(Agent::binary())
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        self.child = Some(child);
+        let mut command = Command::new(Agent::binary());
+        command.args(&self.args);
+        self.child = Some(spawn_logged(&mut command, self.dir.path()));
     }
 
     pub fn wait_for_leader(&mut self) {
@@ -236,15 +226,12 @@ impl Agent {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+        read_log(self.dir.path())
     }
 
     /// Ends the process at once, as a power cut of the process would.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        kill(&mut self.child);
     }
 
     /// Sends a signal and waits for the end. The exit code, if it ended by itself.
@@ -294,6 +281,34 @@ impl Agent {
             .args(args)
             .env("CONSUL_HTTP_ADDR", self.http.to_string());
         command
+    }
+}
+
+/// Starts an agent's process that appends what it says to a log in its folder.
+pub fn spawn_logged(command: &mut Command, dir: &Path) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("agent.log"))
+        .expect("a log file");
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// What an agent's processes have said so far.
+pub fn read_log(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join("agent.log")).unwrap_or_default()
+}
+
+/// Ends a process at once, if there is one.
+pub fn kill(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use std::io::{Read, Write};
 
-use super::{Agent, Response, parse};
+use super::{Agent, Response, kill, parse, read_log, spawn_logged};
 
 /// A network of machines behind one switch. Gone when dropped, with all agents.
 pub struct Net {
@@ -195,23 +195,14 @@ impl Host {
 
     /// Starts the process.
     pub fn start(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("agent.log"))
-            .expect("a log file");
         // `ip netns exec` becomes the program, so the child is the agent itself.
-        let child = Command::new("ip")
+        let mut command = Command::new("ip");
+        command
             .args(["netns", "exec", &self.namespace])
             .arg(Agent::binary())
             .args(["agent", "-config-file"])
-            .arg(self.dir.path().join("agent.hcl"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        self.child = Some(child);
+            .arg(self.dir.path().join("agent.hcl"));
+        self.child = Some(spawn_logged(&mut command, self.dir.path()));
     }
 
     pub fn is_running(&self) -> bool {
@@ -220,10 +211,7 @@ impl Host {
 
     /// Ends the process at once.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        kill(&mut self.child);
     }
 
     /// Sends a signal (`-STOP`) to a running process.
@@ -241,7 +229,7 @@ impl Host {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+        read_log(self.dir.path())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Agent, Response, run, try_request};
+use super::{Agent, Response, kill, read_log, run, spawn_logged, try_request};
 
 /// Gossip so fast that tests need not wait for it; the same for both kinds.
 pub const FAST: &str = "gossip_lan { probe_interval = \"200ms\" probe_timeout = \"100ms\" gossip_interval = \"50ms\" \
@@ -132,25 +132,16 @@ impl Node {
 
     /// Starts the process without waiting.
     pub fn spawn(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("agent.log"))
-            .expect("a log file");
         let program: &Path = match &self.kind {
             Kind::Tribune => Agent::binary(),
             Kind::Consul(path) => path,
         };
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["agent", "-config-file"])
             .arg(self.dir.path().join("agent.hcl"))
-            .args(&self.extra)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        self.child = Some(child);
+            .args(&self.extra);
+        self.child = Some(spawn_logged(&mut command, self.dir.path()));
     }
 
     pub fn http(&self) -> SocketAddr {
@@ -170,15 +161,12 @@ impl Node {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+        read_log(self.dir.path())
     }
 
     /// `kill -9`.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        kill(&mut self.child);
     }
 
     /// Waits until the process ends by itself; its exit code.
