@@ -1,6 +1,7 @@
 //! [`Raft`]: the handle that the rest of the server uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -315,20 +316,24 @@ impl Raft {
                 reason: "raft has stopped",
             });
         }
-        match self
-            .0
-            .env
-            .timeout(self.0.config.propose_timeout, answer)
-            .await
-        {
-            Err(_) if self.0.log.is_full() => Err(unknown(DISK_FULL)),
-            Err(_) => Err(unknown("no answer in time")),
-            Ok(Err(_)) => Err(unknown(self.stop_reason())),
-            Ok(Ok(Ok(response))) => response
-                .data
-                .0
-                .ok_or_else(|| unknown("the entry was not a command")),
-            Ok(Ok(Err(err))) => Err(self.propose_error(err)),
+        let mut answer = pin!(answer);
+        let deadline = self.0.env.mono() + self.0.config.propose_timeout;
+        loop {
+            let left = deadline.since(self.0.env.mono());
+            let patience = self.0.config.timing.heartbeat.min(left);
+            return match self.0.env.timeout(patience, answer.as_mut()).await {
+                Err(_) if self.0.log.is_full() => Err(unknown(DISK_FULL)),
+                Err(_) if self.0.env.mono() >= deadline => Err(unknown("no answer in time")),
+                // Cut off from the majority: it may be committed there, or by whoever leads next.
+                Err(_) if !self.has_leader() => Err(unknown("leadership was lost")),
+                Err(_) => continue,
+                Ok(Err(_)) => Err(unknown(self.stop_reason())),
+                Ok(Ok(Ok(response))) => response
+                    .data
+                    .0
+                    .ok_or_else(|| unknown("the entry was not a command")),
+                Ok(Ok(Err(err))) => Err(self.propose_error(err)),
+            };
         }
     }
 

@@ -10,7 +10,9 @@ use common::{
     Hub, Memory, Seen, cluster, config, leader, members, payload, real, start, stop, until,
 };
 use parking_lot::{Condvar, Mutex};
-use tribune_raft::{Committed, Machine, Raft, ReadError, ReadGuarantee, SnapshotSource, Timing};
+use tribune_raft::{
+    Committed, Machine, ProposeError, Raft, ReadError, ReadGuarantee, SnapshotSource, Timing,
+};
 use tribune_rt::{Env, RealConfig, sim_block_on};
 use tribune_types::command::Outcome;
 
@@ -159,6 +161,26 @@ fn without_a_leader_or_a_quorum_readers_hear_so_in_time() {
         stop(&hub, &servers).await;
         let ended = left[0].raft.read_index(ReadGuarantee::Quorum).await;
         assert!(ended.is_err(), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_leader_that_is_cut_off_says_soon_that_a_write_may_be_lost() {
+    sim_block_on(4, async |env| {
+        let hub = Hub::default();
+        let servers = cluster(&env, &hub, 3, Timing::default()).await;
+        let lead = leader(&env, &servers).await.raft.clone();
+        hub.cut(lead.id());
+        let asked = env.mono();
+        let written = lead.propose(payload(1)).await;
+        assert!(
+            matches!(written, Err(ProposeError::Unknown { .. })),
+            "{written:?}"
+        );
+        let took = env.mono().since(asked);
+        assert!(took < Timing::default().heartbeat * 3, "{took:?}");
+        hub.heal();
+        stop(&hub, &servers).await;
     });
 }
 

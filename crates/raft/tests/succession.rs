@@ -12,6 +12,11 @@ use tribune_raft::{ProposeError, Raft, ReadGuarantee, Timing};
 use tribune_rt::{Env, sim_block_on};
 
 /// Followers of `leader`, by their id.
+/// So many seeds, or as many as `RAFT_SEEDS` says: more are run by hand.
+fn seeds(usual: u64) -> u64 {
+    std::env::var("RAFT_SEEDS").map_or(usual, |count| count.parse().unwrap())
+}
+
 fn others(servers: &[Server], leader: &Raft) -> Vec<Raft> {
     let others = servers.iter().map(|server| server.raft.clone());
     others.filter(|raft| raft.id() != leader.id()).collect()
@@ -48,7 +53,7 @@ async fn replace(env: &Env, hub: &Hub, servers: &[Server], told: usize) -> (Dura
 
 #[test]
 fn survivors_have_a_leader_in_half_a_second_and_never_split() {
-    for seed in 0..200 {
+    for seed in 0..seeds(60) {
         for count in [3, 5] {
             let (took, terms) = sim_block_on(seed, async |env| {
                 let hub = Hub::default();
@@ -69,7 +74,7 @@ fn survivors_have_a_leader_in_half_a_second_and_never_split() {
 
 #[test]
 fn one_survivor_that_knows_is_enough() {
-    for seed in 0..40 {
+    for seed in 0..seeds(20) {
         for count in [3, 5] {
             let (took, terms) = sim_block_on(seed, async |env| {
                 let hub = Hub::default();
@@ -272,9 +277,7 @@ async fn trouble(env: &Env, hub: &Hub, servers: &[Server]) {
 
 #[test]
 fn no_read_is_stale_and_no_acknowledged_write_lost_whatever_is_cut_and_alarmed() {
-    // More by hand: RAFT_SEEDS=1000.
-    let seeds = std::env::var("RAFT_SEEDS").map_or(8, |count| count.parse().unwrap());
-    for seed in 0..seeds {
+    for seed in 0..seeds(8) {
         sim_block_on(seed, async |env| {
             let hub = Hub::default();
             hub.slow_down(&env, Duration::from_millis(4));
