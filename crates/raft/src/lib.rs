@@ -11,6 +11,7 @@
 
 mod apply;
 mod campaign;
+mod clock;
 mod codec;
 mod config;
 mod error;

@@ -306,8 +306,7 @@ impl Raft {
         let order = |id: &RaftNodeId| {
             let matched = seen.replication.as_ref().and_then(|by| *by.get(id)?);
             let heard = seen.heartbeat.as_ref().and_then(|by| by.get(id)?.as_ref());
-            let lately =
-                heard.is_some_and(|at| openraft::Instant::elapsed(&**at) < self.0.lease / 2);
+            let lately = heard.is_some_and(|at| at.age_on(&self.0.env) < self.0.lease / 2);
             std::cmp::Reverse((lately, matched))
         };
         let voters = seen.membership_config.membership().voter_ids();

@@ -364,7 +364,7 @@ impl Raft {
         let acked = seen
             .last_quorum_acked
             .as_ref()
-            .map(|at| openraft::Instant::elapsed(&**at));
+            .map(|at| at.age_on(&self.0.env));
         seen.state.is_leader() && acked.is_some_and(|age| age < self.0.lease)
     }
 
@@ -411,8 +411,7 @@ impl Raft {
         let metrics = self.0.core.metrics();
         let seen = metrics.borrow_watched();
         // A leader that was just elected may not have heard anybody yet.
-        { seen.last_quorum_acked.as_ref() }
-            .is_none_or(|at| openraft::Instant::elapsed(&**at) <= self.0.lease)
+        { seen.last_quorum_acked.as_ref() }.is_none_or(|at| at.age_on(&self.0.env) <= self.0.lease)
     }
 
     /// Tells of changes of the known leader, beginning with the one known now.
@@ -426,7 +425,7 @@ impl Raft {
         let told = (heard.0 != 0).then(|| self.0.env.mono().since(heard));
         let metrics = self.0.core.metrics();
         let seen = metrics.borrow_watched();
-        let acked = { seen.last_quorum_acked.as_ref() }.map(|at| openraft::Instant::elapsed(&**at));
+        let acked = { seen.last_quorum_acked.as_ref() }.map(|at| at.age_on(&self.0.env));
         told.into_iter().chain(acked).min()
     }
 
@@ -493,11 +492,10 @@ impl Raft {
                 .replication
                 .as_ref()
                 .and_then(|by| by.get(id)?.map(|id| LogIndex(id.index))),
-            last_contact: seen.heartbeat.as_ref().and_then(|by| {
-                by.get(id)?
-                    .as_ref()
-                    .map(|at| openraft::Instant::elapsed(&**at))
-            }),
+            last_contact: seen
+                .heartbeat
+                .as_ref()
+                .and_then(|by| by.get(id)?.as_ref().map(|at| at.age_on(&self.0.env))),
         });
         MembershipView {
             index: LogIndex(stored.log_id().map_or(0, |id| id.index)),

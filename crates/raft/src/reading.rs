@@ -125,7 +125,7 @@ impl Raft {
         let metrics = self.0.core.metrics();
         let seen = metrics.borrow_watched();
         let acked = seen.last_quorum_acked.as_ref();
-        let age = acked.map(|at| openraft::Instant::elapsed(&**at));
+        let age = acked.map(|at| at.age_on(&self.0.env));
         seen.state.is_leader()
             && seen.current_term == term
             && age.is_some_and(|age| age < self.0.read_lease.reads)

@@ -1,9 +1,11 @@
-//! The runtime that the consensus library runs on: tokio's, with two differences.
+//! The runtime that the consensus library runs on: tokio's, with three differences.
 //!
 //! Randomness (election timeouts, the phase of timers) follows from one seed, drawn from the node's
 //! environment when the core starts; see [`seeded`]. In simulation tasks belong to the node whose
-//! task spawned them, so that they end and pause with it. Together a simulated cluster takes the
-//! same steps in each run of one seed.
+//! task spawned them, so that they end and pause with it, and its clock may run fast or slow
+//! (`clock`). Together a simulated cluster takes the same steps in each run of one seed.
+//!
+//! What clocks that run unequally may do to leases is reckoned in `succession::Lease`.
 
 use std::fmt;
 use std::future::Future;
@@ -16,6 +18,8 @@ use openraft::{AsyncRuntime, OptionalSend};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use tokio::task::JoinHandle;
 use tribune_rt::{Env, TaskError, TaskHandle};
+
+use crate::clock::{self, NodeInstant};
 
 /// What the library is instantiated with.
 pub(crate) type Runtime = DeterministicRng<NodeRuntime>;
@@ -66,7 +70,7 @@ impl AsyncRuntime for NodeRuntime {
     type JoinError = NoResult;
     type JoinHandle<T: OptionalSend + 'static> = Task<T>;
     type Sleep = <TokioRuntime as AsyncRuntime>::Sleep;
-    type Instant = <TokioRuntime as AsyncRuntime>::Instant;
+    type Instant = NodeInstant;
     type TimeoutError = <TokioRuntime as AsyncRuntime>::TimeoutError;
     type Timeout<R, T: Future<Output = R> + OptionalSend> =
         <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
@@ -88,25 +92,28 @@ impl AsyncRuntime for NodeRuntime {
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
-        TokioRuntime::sleep(duration)
+        TokioRuntime::sleep(clock::true_duration(duration))
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        TokioRuntime::sleep_until(deadline)
+        deadline.reached()
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(
         duration: Duration,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout(duration, future)
+        TokioRuntime::timeout(clock::true_duration(duration), future)
     }
 
     fn timeout_at<R, F: Future<Output = R> + OptionalSend>(
         deadline: Self::Instant,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout_at(deadline, future)
+        match Env::current() {
+            None => TokioRuntime::timeout_at(deadline.on_tokio(), future),
+            Some(node) => TokioRuntime::timeout(deadline.left_on(&node), future),
+        }
     }
 
     fn is_panic(err: &Self::JoinError) -> bool {

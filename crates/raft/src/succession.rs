@@ -26,6 +26,18 @@ const GONE_MEMORY: Duration = Duration::from_secs(30);
 
 /// How long a leader may serve reads by the last word of a quorum, and how long that quorum's members keep
 /// from electing another out of turn.
+///
+/// Each measures on its own clock. A successor needs a vote of somebody in the quorum that answered last: it got the
+/// leader's message after that was sent, and votes for nobody else before
+///
+/// - out of turn: `silence` after it (a promise) or after its start (a voter that forgot);
+/// - in turn: the longest election timeout after it, which the library calls the leader's lease: at least
+///   twice `reads` with any [`Timing`](crate::Timing) of the settings.
+///
+/// So no read by the lease of an old leader comes after the election of a new one as long as no clock runs by more than
+/// `silence / reads`, that is by a sixteenth, faster than another: quartz differs by a ten-thousandth at worst, and clocks
+/// that are steered by NTP or chrony by a twentieth for moments at most. Which clock shows more does not matter, nor where it
+/// began. Nothing else here rests on clocks: a vote, a log and [`ReadGuarantee::Quorum`](crate::ReadGuarantee) need none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lease {
     /// From when the leader sent what a quorum answered.

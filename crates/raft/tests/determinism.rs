@@ -135,5 +135,9 @@ fn the_same_seed_gives_the_same_trace() {
         );
         traces.insert(first, seed);
     }
-    assert_eq!(traces.len() as u64, SEEDS, "each seed has a story of its own");
+    assert_eq!(
+        traces.len() as u64,
+        SEEDS,
+        "each seed has a story of its own"
+    );
 }

@@ -183,8 +183,17 @@ impl Env {
         }
     }
 
-    /// How long to wait for the node's clock to advance by `duration`.
-    fn true_duration(&self, duration: Duration) -> Duration {
+    /// How far a simulated node's clock is ahead (behind, below 0) of one that never drifted, in ns; 0 on a real one. For a
+    /// library that reads tokio's clock itself.
+    pub fn clock_gain_ns(&self) -> i64 {
+        match &self.0.backend {
+            Backend::Real(_) => 0,
+            Backend::Sim(sim) => sim.gain_ns(),
+        }
+    }
+
+    /// How long to wait by tokio's clock for the node's clock to advance by `duration`: the same on a real one.
+    pub fn true_duration(&self, duration: Duration) -> Duration {
         match &self.0.backend {
             Backend::Real(_) => duration,
             Backend::Sim(sim) => sim.true_duration(duration),

@@ -75,6 +75,11 @@ impl Sim {
         self.clock.set_drift(ppm);
     }
 
+    /// How far the node's clock is ahead of one that never drifted, in ns.
+    pub(crate) fn gain_ns(&self) -> i64 {
+        self.clock.gain_ns()
+    }
+
     /// How long the simulation waits when the node means to wait for `duration`.
     pub(crate) fn true_duration(&self, duration: Duration) -> Duration {
         self.clock.true_duration(duration)
@@ -114,6 +119,12 @@ impl Clock {
     fn now_ns(&self) -> u64 {
         let rate = *self.rate.lock();
         rate.own_ns(self.true_ns())
+    }
+
+    fn gain_ns(&self) -> i64 {
+        let now = self.true_ns();
+        let own = self.rate.lock().own_ns(now);
+        i64::try_from(i128::from(own) - i128::from(now)).unwrap_or_default()
     }
 
     fn set_drift(&self, ppm: i32) {
@@ -202,8 +213,10 @@ mod tests {
         clock.set_drift(100_000);
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(clock.now_ns(), 11_000_000_000);
+        assert_eq!(clock.gain_ns(), 1_000_000_000);
         clock.set_drift(-100_000);
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(clock.now_ns(), 20_000_000_000);
+        assert_eq!(clock.gain_ns(), 0);
     }
 }
