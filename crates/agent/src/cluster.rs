@@ -1,7 +1,7 @@
 //! The cluster half of the agent: where replicated data is read and written.
 //!
-//! A server agent serves itself, through its leader where it must; a client agent asks servers. Nothing above this module
-//! needs to know which.
+//! A server agent serves itself, through its leader where it must, and asks the servers of other datacenters for what is
+//! theirs; a client agent asks servers. Nothing above this module needs to know which.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use tribune_types::write::{Write, WriteReply};
 
 use crate::Answer;
 use crate::client::Client;
+use crate::federation::{Remote, Router};
 
 /// The way to the servers.
 pub(crate) enum Cluster {
@@ -22,17 +23,50 @@ pub(crate) enum Cluster {
     Own {
         /// It.
         server: Server,
-        /// The datacenter, for requests that the server does not route.
+        /// The datacenter.
         datacenter: Text,
+        /// The ways to the others; `None` without a WAN pool.
+        router: Option<Arc<Router>>,
     },
     /// Servers elsewhere.
     Remote(Arc<Client>),
 }
 
 impl Cluster {
-    /// The way into the server of this process.
-    pub(crate) fn own(server: Server, datacenter: Text) -> Cluster {
-        Cluster::Own { server, datacenter }
+    /// The way into the server of this process, and from there to other datacenters.
+    pub(crate) fn own(server: Server, datacenter: Text, router: Option<Arc<Router>>) -> Cluster {
+        Cluster::Own {
+            server,
+            datacenter,
+            router,
+        }
+    }
+
+    /// The ways to other datacenters, if this agent knows any itself.
+    pub(crate) fn router(&self) -> Option<&Arc<Router>> {
+        match self {
+            Cluster::Own { router, .. } => router.as_ref(),
+            Cluster::Remote(_) => None,
+        }
+    }
+
+    /// The way to the datacenter of a request, if this agent is a server and it is another one than its own.
+    ///
+    /// # Errors
+    /// `NoPath` and `RemoteUnreachable`.
+    pub(crate) fn abroad(&self, asked: Option<&str>) -> Result<Option<Arc<Remote>>, RpcError> {
+        match (self, asked) {
+            (
+                Cluster::Own {
+                    datacenter, router, ..
+                },
+                Some(dc),
+            ) if dc != &**datacenter => match router {
+                Some(router) => router.route(dc).map(Some),
+                None => Err(RpcError::NoPath),
+            },
+            _ => Ok(None),
+        }
     }
 
     /// The server of this process, if it is one.
@@ -58,7 +92,15 @@ impl Cluster {
         query: &Query,
         options: &ReadOptions,
     ) -> Option<Result<Answer, RpcError>> {
+        if let Some(answer) = self.of_all(query, options) {
+            return Some(Ok(answer));
+        }
         self.server()?.read_now(caller, query, options)
+    }
+
+    /// The answer to what is asked about all datacenters.
+    fn of_all(&self, query: &Query, options: &ReadOptions) -> Option<Answer> {
+        self.router()?.answer(query, options)
     }
 
     /// As [`crate::Handle::read`].
@@ -68,9 +110,16 @@ impl Cluster {
         query: Query,
         options: &ReadOptions,
     ) -> Result<Answer, RpcError> {
+        if let Some(answer) = self.of_all(&query, options) {
+            return Ok(answer);
+        }
+        // Boxed, so that a query that waits in a server is no larger for it.
+        if let Some(remote) = self.abroad(options.datacenter.as_deref())? {
+            return Box::pin(async move { remote.client().read(caller, query, options).await })
+                .await;
+        }
         match self {
             Cluster::Own { server, .. } => server.read(caller, query, options).await,
-            // Boxed, so that a query that waits in a server is no larger for it.
             Cluster::Remote(client) => Box::pin(client.read(caller, query, options)).await,
         }
     }
@@ -83,6 +132,10 @@ impl Cluster {
         datacenter: Option<&str>,
         write: Write,
     ) -> Result<WriteReply, RpcError> {
+        if let Some(remote) = self.abroad(datacenter)? {
+            let written = async move { remote.client().write(caller, None, write).await };
+            return Box::pin(written).await;
+        }
         match self {
             Cluster::Own { server, .. } => {
                 server.write_from(origin, caller, datacenter, write).await
@@ -97,6 +150,10 @@ impl Cluster {
         caller: &Caller,
         options: &ReadOptions,
     ) -> Result<SnapshotSave, RpcError> {
+        if let Some(remote) = self.abroad(options.datacenter.as_deref())? {
+            let saved = async move { remote.client().snapshot_save(caller, options).await };
+            return Box::pin(saved).await;
+        }
         match self {
             Cluster::Own { server, .. } => server.snapshot_save(caller, options).await,
             Cluster::Remote(client) => Box::pin(client.snapshot_save(caller, options)).await,
@@ -110,32 +167,36 @@ impl Cluster {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<SnapshotRestore, RpcError> {
+        if let Some(remote) = self.abroad(datacenter)? {
+            let begun = async move { remote.client().snapshot_restore(caller, None).await };
+            return Box::pin(begun).await;
+        }
         match self {
             Cluster::Own { server, .. } => {
                 server.snapshot_restore(origin, caller, datacenter).await
             }
-            Cluster::Remote(client) => client.snapshot_restore(caller, datacenter),
+            Cluster::Remote(client) => client.snapshot_restore(caller, datacenter).await,
         }
     }
 
     /// As [`crate::Handle::status_leader`].
     pub(crate) async fn status_leader(&self, dc: Option<&str>) -> Result<String, RpcError> {
+        if let Some(remote) = self.abroad(dc)? {
+            return remote.client().status_leader(None).await;
+        }
         match self {
-            Cluster::Own { server, datacenter } => {
-                own_datacenter(datacenter, dc)?;
-                Ok(server.status_leader())
-            }
+            Cluster::Own { server, .. } => Ok(server.status_leader()),
             Cluster::Remote(client) => client.status_leader(dc).await,
         }
     }
 
     /// As [`crate::Handle::status_peers`].
     pub(crate) async fn status_peers(&self, dc: Option<&str>) -> Result<Vec<String>, RpcError> {
+        if let Some(remote) = self.abroad(dc)? {
+            return remote.client().status_peers(None).await;
+        }
         match self {
-            Cluster::Own { server, datacenter } => {
-                own_datacenter(datacenter, dc)?;
-                Ok(server.status_peers())
-            }
+            Cluster::Own { server, .. } => Ok(server.status_peers()),
             Cluster::Remote(client) => client.status_peers(dc).await,
         }
     }
@@ -147,19 +208,12 @@ impl Cluster {
         caller: &Caller,
         dc: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
+        if let Some(remote) = self.abroad(dc)? {
+            return remote.client().operator_health(caller, None).await;
+        }
         match self {
-            Cluster::Own { server, datacenter } => {
-                own_datacenter(datacenter, dc)?;
-                Box::pin(server.operator_health(origin, caller)).await
-            }
+            Cluster::Own { server, .. } => Box::pin(server.operator_health(origin, caller)).await,
             Cluster::Remote(client) => client.operator_health(caller, dc).await,
         }
-    }
-}
-
-fn own_datacenter(own: &str, asked: Option<&str>) -> Result<(), RpcError> {
-    match asked {
-        Some(dc) if dc != own => Err(RpcError::NoPath),
-        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ mod checks;
 mod client;
 mod cluster;
 mod events;
+mod federation;
 mod gossip;
 pub mod handle;
 mod host;

@@ -6,7 +6,8 @@
 //! On a server that does not lead, calls for the leader are passed on as they are, and its replies come back as they are;
 //! the others are served here.
 //!
-//! A request for a datacenter that is not ours fails; an empty one is none, except where the original does not look.
+//! A call for another datacenter is sent there as it is, before anything else of it is looked at, and what comes back is
+//! the reply; an empty datacenter is none, except where the original does not look.
 
 mod absent;
 mod snapshot;
@@ -24,7 +25,7 @@ use tribune_types::error::RpcError;
 use tribune_types::query::{Query, ReadOptions};
 use tribune_types::text::Text;
 use tribune_types::write::Write;
-use tribune_wire::rpc::{self, Call, Envelope, ReplyForm, decode_call};
+use tribune_wire::rpc::{self, Call, Envelope, Outline, ReplyForm, decode_call};
 
 use crate::Handle;
 use absent::{Absent, absent};
@@ -86,6 +87,9 @@ impl RpcServer {
         method: &str,
         body: &[u8],
     ) -> Result<Vec<u8>, Failure> {
+        if let Some(reply) = self.abroad(method, body).await? {
+            return Ok(reply);
+        }
         if let Some(server) = self.handle.inner.cluster.server()
             && let Some(reply) = server.relay(origin, method, body).await?
         {
@@ -153,6 +157,26 @@ impl RpcServer {
             }
         }
         Ok(reply)
+    }
+
+    /// Sends a call for another datacenter there; `None` if it is to be served here.
+    async fn abroad(&self, method: &str, body: &[u8]) -> Result<Option<Vec<u8>>, RpcError> {
+        if rpc::effect_abroad(method).is_none() {
+            return Ok(None);
+        }
+        let outline = match Outline::of(body) {
+            Ok(outline) if !outline.datacenter.is_empty() => outline,
+            // What is wrong with it, the decoder can tell better.
+            _ => return Ok(None),
+        };
+        let cluster = &self.handle.inner.cluster;
+        let Some(remote) = cluster.abroad(Some(&outline.datacenter))? else {
+            return Ok(None);
+        };
+        let deadline = remote.deadline(&outline);
+        // Large, and not needed for most calls: kept out of their future.
+        let relayed = async move { remote.relay(method, body, deadline).await };
+        Box::pin(relayed).await.map(Some)
     }
 
     async fn read(

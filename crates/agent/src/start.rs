@@ -21,6 +21,7 @@ use tribune_types::text::text;
 
 use crate::client::Client;
 use crate::cluster::Cluster;
+use crate::federation::Router;
 use crate::gossip::{self, Pool, PoolError, RetryJoin, WanKeys};
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
@@ -189,7 +190,14 @@ impl Agent {
         };
         let tasks = env.group(&stop);
         let cluster = Arc::new(match &server {
-            Some(server) => Cluster::own(server.clone(), identity.datacenter.clone()),
+            Some(server) => {
+                let dc = &identity.datacenter;
+                let router = config
+                    .addrs
+                    .serf_wan_advertise
+                    .map(|_| Router::new(env, &tasks, &config, dc.clone()));
+                Cluster::own(server.clone(), dc.clone(), router)
+            }
             None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config))),
         });
         let (process_tx, process) = mpsc::channel(4);

@@ -60,6 +60,18 @@ impl Servers {
         self.list.first()
     }
 
+    /// The first server that is not among `asked`.
+    pub fn first_but(&self, asked: &[Text]) -> Option<&ServerAddr> {
+        self.list
+            .iter()
+            .find(|server| !asked.contains(&server.name))
+    }
+
+    /// All servers, the next one first.
+    pub fn all(&self) -> &[ServerAddr] {
+        &self.list
+    }
+
     /// True if this server is there, at this address.
     pub fn contains(&self, server: &ServerAddr) -> bool {
         self.list.contains(server)
@@ -175,6 +187,22 @@ mod tests {
         servers.set(named(&["b"]), &mut kept);
         servers.on_failure("b");
         assert_eq!(order(&servers), ["b"]);
+    }
+
+    #[test]
+    fn who_was_asked_is_passed_over_whatever_the_order_has_become() {
+        let mut servers = Servers::default();
+        assert!(servers.first_but(&[]).is_none());
+        servers.set(named(&["a", "b", "c"]), &mut kept);
+        let mut asked = Vec::new();
+        for want in ["a", "b", "c"] {
+            let next = servers.first_but(&asked).unwrap().name.clone();
+            assert_eq!(&*next, want);
+            servers.on_failure(&next);
+            asked.push(next);
+        }
+        assert!(servers.first_but(&asked).is_none());
+        assert_eq!(servers.all().len(), 3);
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl Port {
                     Role::Acceptor,
                     Arc::clone(&budget),
                     options.streams_max,
+                    yamux::KeepAlive::default(),
                 );
                 let serve_stream = |stream: yamux::Stream| {
                     let Some(permit) = self.streams.admit(peer.ip()) else {

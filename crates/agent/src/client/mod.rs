@@ -1,19 +1,22 @@
-//! The cluster half of a client agent: it keeps nothing itself and asks servers.
+//! Asking servers: the cluster half of a client agent, which keeps nothing itself, and the way of a server to another
+//! datacenter.
 //!
 //! One server is asked until it fails; which one is next is decided in [`tribune_local::servers`]. What may be tried again
-//! is tried within the hold time, with a random pause before each try that is short at first. A server that cannot be
-//! reached at all is passed over at once, once each.
+//! is tried: at home within the hold time, with a random pause before each try that is short at first; abroad at every
+//! server once ([`abroad`]). A server that cannot be reached at all is passed over at once, once each.
 //!
 //! A server that the pool takes for failed is not waited for until its connection fails, which takes half a minute: a
 //! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere.
 //!
 //! Memory: nothing while idle but one connection with its streams (see `tribune-net`).
 
+mod abroad;
 mod read;
 mod snapshot;
 mod status;
 mod write;
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +32,8 @@ use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 use tribune_wire::rpc;
 
+use abroad::Abroad;
+pub(crate) use abroad::pool_options;
 pub use tribune_local::servers::ServerAddr;
 
 /// Longest time a server may take for what does not wait for a change: its own hold time, twice, and then some.
@@ -40,14 +45,14 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a call does, as far as trying again is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// Does no harm twice.
     Read,
     /// Changes something.
     Write,
 }
 
-/// The way to the servers of a client agent.
+/// The way to the servers of one datacenter.
 pub(crate) struct Client {
     env: Env,
     datacenter: Text,
@@ -56,17 +61,26 @@ pub(crate) struct Client {
     servers: Mutex<Servers>,
     /// Other servers than before may be asked.
     servers_changed: Notify,
-    rate: Mutex<RateLimit>,
-    /// How long a request is tried again.
+    place: Place,
+    /// How long a request is tried again at home.
     hold: Duration,
     /// Longest wait of a blocking query that servers allow.
     query_time_max: Duration,
 }
 
+/// Where the servers are.
+enum Place {
+    /// In the datacenter of this client agent, which may be limited in how often it asks.
+    Home(Mutex<RateLimit>),
+    /// In another datacenter than that of this server.
+    Abroad(Abroad),
+}
+
 impl Client {
-    /// Knows no server yet. Connections are tasks of `tasks`.
+    /// The way of a client agent. Knows no server yet. Connections are tasks of `tasks`.
     pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config) -> Client {
         let limits = &config.reloadable;
+        let rate = RateLimit::new(limits.rpc_rate, limits.rpc_max_burst);
         Client {
             env: env.clone(),
             datacenter: text(&config.datacenter),
@@ -74,10 +88,32 @@ impl Client {
             tasks: tasks.clone(),
             servers: Mutex::default(),
             servers_changed: Notify::new(),
-            rate: Mutex::new(RateLimit::new(limits.rpc_rate, limits.rpc_max_burst)),
+            place: Place::Home(Mutex::new(rate)),
             hold: config.performance.rpc_hold_timeout,
             query_time_max: config.http.max_query_time,
         }
+    }
+
+    /// The way of a server to another datacenter, over connections of `pool`. Knows no server yet. `query_time_max` is the
+    /// least that a blocking query there may wait.
+    pub(crate) fn abroad(
+        env: &Env,
+        tasks: &TaskGroup,
+        pool: Pool,
+        datacenter: Text,
+        query_time_max: Duration,
+    ) -> Arc<Client> {
+        Arc::new_cyclic(|own: &Weak<Client>| Client {
+            env: env.clone(),
+            datacenter,
+            pool,
+            tasks: tasks.clone(),
+            servers: Mutex::default(),
+            servers_changed: Notify::new(),
+            place: Place::Abroad(Abroad::new(own.clone())),
+            hold: Duration::ZERO,
+            query_time_max,
+        })
     }
 
     /// Replaces the servers that may be asked. Those of other datacenters are left out.
@@ -96,19 +132,37 @@ impl Client {
     /// Takes in new limits.
     pub(crate) fn reload(&self, config: &Config) {
         let limits = &config.reloadable;
-        let mut rate = self.rate.lock();
-        rate.set(limits.rpc_rate, limits.rpc_max_burst);
+        if let Place::Home(rate) = &self.place {
+            rate.lock().set(limits.rpc_rate, limits.rpc_max_burst);
+        }
     }
 
-    /// Calls a server, and again as far as that is allowed.
-    async fn call(
+    /// Calls a server, and another one, or again, as far as that is allowed.
+    ///
+    /// # Errors
+    /// There is no server, or what the servers say.
+    pub(crate) async fn call(
         &self,
         kind: Kind,
         method: &str,
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
-        if !self.rate.lock().admit(self.env.mono()) {
+        match &self.place {
+            Place::Home(rate) => self.call_home(rate, kind, method, body, deadline).await,
+            Place::Abroad(state) => self.call_abroad(state, kind, method, body, deadline).await,
+        }
+    }
+
+    async fn call_home(
+        &self,
+        rate: &Mutex<RateLimit>,
+        kind: Kind,
+        method: &str,
+        body: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, RpcError> {
+        if !rate.lock().admit(self.env.mono()) {
             metrics::counter!("client.rpc.exceeded").increment(1);
             return Err(RpcError::RateLimited);
         }
@@ -207,7 +261,7 @@ impl Client {
     }
 
     /// Shuffles, then takes the first server that answers.
-    async fn rebalance(&self) {
+    pub(crate) async fn rebalance(&self) {
         self.servers
             .lock()
             .shuffle(&mut |n| self.env.random_below(n));

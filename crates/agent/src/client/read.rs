@@ -14,7 +14,11 @@ use tribune_types::query::{
 use tribune_types::text::text;
 use tribune_wire::rpc;
 
-use super::{CALL_TIMEOUT, Client, Kind, datacenter, unreadable};
+use super::{CALL_TIMEOUT, Client, Kind, Place, datacenter, unreadable};
+
+/// Longest wait of a blocking query that servers of other datacenters are believed to allow. A server that is gone is found
+/// to be sooner.
+const QUERY_TIME_ABROAD: Duration = Duration::from_secs(60 * 60);
 
 impl Client {
     /// Asks a server. Cancel safe: dropping it ends the query at the server, too.
@@ -55,7 +59,7 @@ impl Client {
         let dc = datacenter(&self.datacenter, options.datacenter.as_deref());
         let (method, body) = rpc::encode_query(query, options, dc, caller.token.secret())
             .ok_or_else(|| RpcError::Invalid("this query cannot be sent to a server".to_owned()))?;
-        let deadline = self.deadline(options);
+        let deadline = self.deadline(options.min_index, options.wait);
         let bytes = self.call(Kind::Read, method, &body, deadline).await?;
         drop(body);
         let (reply, meta) = rpc::decode_reply(query, &bytes).map_err(|err| unreadable(&err))?;
@@ -67,14 +71,19 @@ impl Client {
     }
 
     /// How long to wait for an answer: as long as the server may wait for a change, and then some.
-    fn deadline(&self, options: &ReadOptions) -> Duration {
-        if options.min_index == Index(0) {
+    pub(crate) fn deadline(&self, min_index: Index, wait: Option<Duration>) -> Duration {
+        if min_index == Index(0) {
             return CALL_TIMEOUT;
         }
-        let wait = match options.wait {
-            Some(wait) if !wait.is_zero() => wait.min(self.query_time_max),
+        let longest = match self.place {
+            Place::Home(_) => self.query_time_max,
+            // Another datacenter may allow more than ours.
+            Place::Abroad(_) => self.query_time_max.max(QUERY_TIME_ABROAD),
+        };
+        let wait = match wait {
+            Some(wait) if !wait.is_zero() => wait.min(longest),
             // The default of the servers, which is not known here.
-            _ => self.query_time_max,
+            _ => longest,
         };
         wait + wait / 16 + CALL_TIMEOUT
     }

@@ -13,7 +13,7 @@ use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_types::text::text;
 use tribune_wire::rpc::{self, Envelope, SnapshotCall, SnapshotOp};
 
-use super::{Client, datacenter, unreadable};
+use super::{Client, Place, datacenter, unreadable};
 
 /// Pieces on their way.
 const QUEUE: usize = 4;
@@ -21,7 +21,7 @@ const QUEUE: usize = 4;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// Fetches an archive. Nothing is tried twice.
+    /// Fetches an archive. Nothing is tried twice, but servers that cannot be reached are passed over.
     ///
     /// # Errors
     /// There is no server, or what the server says.
@@ -36,7 +36,7 @@ impl Client {
             op: SnapshotOp::Save,
             passed_on: false,
         };
-        let (meta, mut download) = self.exchange(&self.server()?, &call, None).await?;
+        let (meta, mut download) = self.exchange(&self.server().await?, &call, None).await?;
         let (tx, chunks) = mpsc::channel(QUEUE);
         self.tasks.spawn("snapshot-fetch", async move {
             while let Some(piece) = download.next().await {
@@ -53,11 +53,11 @@ impl Client {
         Ok(SnapshotSave { meta, chunks })
     }
 
-    /// Sends an archive. Nothing is tried twice.
+    /// Sends an archive. Nothing is tried twice, but servers that cannot be reached are passed over.
     ///
     /// # Errors
     /// There is no server. What the server says is the outcome.
-    pub(crate) fn snapshot_restore(
+    pub(crate) async fn snapshot_restore(
         self: &std::sync::Arc<Self>,
         caller: &Caller,
         dc: Option<&str>,
@@ -68,7 +68,7 @@ impl Client {
             op: SnapshotOp::Restore,
             passed_on: false,
         };
-        let server = self.server()?;
+        let server = self.server().await?;
         let (chunks, upload) = mpsc::channel(QUEUE);
         let (tx, done) = oneshot::channel();
         let client = std::sync::Arc::clone(self);
@@ -99,9 +99,25 @@ impl Client {
         Ok((meta, download))
     }
 
-    fn server(&self) -> Result<ServerAddr, RpcError> {
-        let first = self.servers.lock().first().cloned();
-        first.ok_or(RpcError::NoServers)
+    /// The first server that can be reached now.
+    async fn server(&self) -> Result<ServerAddr, RpcError> {
+        let mut asked = Vec::new();
+        let mut failed = self.nobody();
+        loop {
+            let next = self.servers.lock().first_but(&asked).cloned();
+            let server = next.ok_or(failed)?;
+            match self.pool.connect(server.addr).await {
+                Ok(()) => return Ok(server),
+                Err(err) => {
+                    self.on_failure(&server, "snapshot", &err);
+                    failed = match self.place {
+                        Place::Home(_) => RpcError::Remote(err.to_string()),
+                        Place::Abroad(_) => RpcError::RemoteUnreachable,
+                    };
+                }
+            }
+            asked.push(server.name);
+        }
     }
 
     fn envelope(&self, caller: &Caller, dc: Option<&str>) -> Envelope {

@@ -306,6 +306,11 @@ impl Pool {
         self.shared.core.lock().coordinate().clone()
     }
 
+    /// The last position a member told; `None` if it was not measured yet, or is unknown.
+    pub(crate) fn coordinate_of(&self, name: &str) -> Option<Coordinate> {
+        self.shared.core.lock().coordinate_of(name).cloned()
+    }
+
     /// News of members from now on. Read [`Pool::members`] after this call, so that nothing falls between.
     pub(crate) fn subscribe(&self) -> Subscription {
         self.shared.followers.subscribe()

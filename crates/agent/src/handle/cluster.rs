@@ -75,10 +75,12 @@ impl Handle {
         };
         let cluster = &self.inner.cluster;
         let reply = cluster.write(origin, caller, datacenter, write).await?;
+        let own = &self.identity().datacenter;
         if let Some(event) = event
             && cluster.server().is_some()
+            && datacenter.is_none_or(|dc| dc == &**own)
         {
-            // A client's event is fired by the server that it asked.
+            // A client's event is fired by the server that it asked, one for another datacenter by a server there.
             self.fire(*event).await?;
         }
         Ok(reply)

@@ -62,8 +62,18 @@ pub(super) async fn dial(
 ) -> Result<(Arc<Conn>, impl Future<Output = ()> + Send + 'static), NotSent> {
     let stream = connect(env, addr, options.dial_timeout, MULTIPLEXED_RPC).await?;
     let budget = Arc::new(Budget::new(BUFFERED_MAX));
-    let (session, driver) =
-        yamux::session(env, stream, Role::Dialer, Arc::clone(&budget), STREAMS_MAX);
+    let keep_alive = yamux::KeepAlive {
+        every: options.ping_every,
+        within: options.ping_within,
+    };
+    let (session, driver) = yamux::session(
+        env,
+        stream,
+        Role::Dialer,
+        Arc::clone(&budget),
+        STREAMS_MAX,
+        keep_alive,
+    );
     let conn = Arc::new(Conn {
         env: env.clone(),
         options: options.clone(),

@@ -39,6 +39,10 @@ pub struct PoolOptions {
     pub idle_streams_max: usize,
     /// Largest reply accepted, in bytes. Default 64 MiB.
     pub reply_max: usize,
+    /// Time between the pings of a connection. Default 30 s.
+    pub ping_every: Duration,
+    /// Time within which a server must send anything after a ping. Default 10 s.
+    pub ping_within: Duration,
 }
 
 impl Default for PoolOptions {
@@ -48,6 +52,8 @@ impl Default for PoolOptions {
             idle_timeout: Duration::from_secs(127),
             idle_streams_max: 32,
             reply_max: 64 << 20,
+            ping_every: Duration::from_secs(30),
+            ping_within: Duration::from_secs(10),
         }
     }
 }

@@ -12,11 +12,9 @@ use tribune_types::time::Mono;
 
 use super::frame::{HEADER_SIZE, Header};
 use super::state::{Next, Shared, Violation};
-use super::{OUT_CONTROL_MAX, Stream};
+use super::{KeepAlive, OUT_CONTROL_MAX, Stream};
 
-/// Time between pings.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Time for the answer to a ping, and for the socket to take anything at all.
+/// Time for the socket to take anything at all.
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// Bytes taken from the socket at a time. On the stack, so that an idle connection holds no buffer.
 const READ_SIZE: usize = 8 << 10;
@@ -53,6 +51,9 @@ pub(crate) struct Driver<T> {
     ping_at: Mono,
     ping_value: u32,
     ping_open: bool,
+    keep_alive: KeepAlive,
+    /// Something came since the last ping, or since its answer was due. What comes may stand before the answer.
+    heard: bool,
     /// Reading pauses until the budget has room.
     paused: bool,
 }
@@ -79,8 +80,8 @@ impl<T> Drop for Driver<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    pub(super) fn new(env: Env, io: T, shared: Arc<Shared>) -> Driver<T> {
-        let ping_at = env.mono() + KEEP_ALIVE;
+    pub(super) fn new(env: Env, io: T, shared: Arc<Shared>, keep_alive: KeepAlive) -> Driver<T> {
+        let ping_at = env.mono() + keep_alive.every;
         Driver {
             env,
             io,
@@ -94,6 +95,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             ping_at,
             ping_value: 0,
             ping_open: false,
+            keep_alive,
+            heard: false,
             paused: false,
         }
     }
@@ -146,7 +149,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if now < self.ping_at {
             return Ok(());
         }
-        if self.ping_open && !self.paused {
+        let heard = std::mem::take(&mut self.heard);
+        if self.ping_open && !self.paused && !heard {
             return Err(SessionError::Stalled);
         }
         if !self.ping_open {
@@ -155,7 +159,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.shared.send_ping(self.ping_value);
             self.ping_open = true;
         }
-        self.ping_at = now + STALL_MAX;
+        self.ping_at = now + self.keep_alive.within;
         Ok(())
     }
 
@@ -244,7 +248,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let mut buf = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => return Poll::Ready(Ok(false)),
-                Poll::Ready(Ok(())) => self.on_bytes(buf.filled(), serve)?,
+                Poll::Ready(Ok(())) => {
+                    self.heard = true;
+                    self.on_bytes(buf.filled(), serve)?;
+                }
                 Poll::Ready(Err(err)) => return Poll::Ready(Err(err.into())),
                 Poll::Pending => return Poll::Pending,
             }
@@ -293,7 +300,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Next::Pong => {
                     if self.ping_open && header.length == self.ping_value {
                         self.ping_open = false;
-                        self.ping_at = self.env.mono() + KEEP_ALIVE;
+                        self.ping_at = self.env.mono() + self.keep_alive.every;
                     }
                 }
             }

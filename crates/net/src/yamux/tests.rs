@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tribune_rt::Env;
 
 use super::frame::{ACK, FIN, HEADER_SIZE, Header, Kind, RST, SYN};
-use super::{Role, Session, SessionError, Stream, WINDOW, session};
+use super::{KeepAlive, Role, Session, SessionError, Stream, WINDOW, session};
 use crate::budget::Budget;
 
 /// The far side, frame by frame.
@@ -69,7 +69,14 @@ struct Side {
 
 fn side(env: &Env, io: DuplexStream, role: Role, streams_max: usize) -> Side {
     let budget = Arc::new(Budget::new(1 << 20));
-    let (session, driver) = session(env, io, role, Arc::clone(&budget), streams_max);
+    let (session, driver) = session(
+        env,
+        io,
+        role,
+        Arc::clone(&budget),
+        streams_max,
+        KeepAlive::default(),
+    );
     let (tx, accepted) = mpsc::unbounded_channel();
     let ended = env.spawn("driver", async move {
         driver
@@ -249,6 +256,25 @@ async fn what_a_server_opens_is_refused() {
     let (_us, mut peer) = against_peer(Role::Dialer, 100);
     peer.send(Kind::WindowUpdate, SYN, 2, 0).await;
     assert_eq!(peer.next().await, Some((Kind::WindowUpdate, RST, 2, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_still_sending_is_waited_for_until_it_falls_silent() {
+    let (us, mut peer) = against_peer(Role::Dialer, 100);
+    let Some((Kind::Ping, SYN, 0, _)) = peer.next().await else {
+        panic!("no ping");
+    };
+    // A long message stands before the answer.
+    for _ in 0..10 {
+        peer.env.sleep(Duration::from_secs(9)).await;
+        peer.send(Kind::Ping, SYN, 0, 7).await;
+    }
+    assert!(us.session.is_open());
+    let start = peer.env.mono();
+    let ended = us.ended.join().await.unwrap();
+    assert!(matches!(ended, Err(SessionError::Stalled)));
+    let waited = peer.env.mono().since(start);
+    assert!(waited <= Duration::from_secs(20), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

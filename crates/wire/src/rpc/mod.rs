@@ -42,7 +42,7 @@ pub use keyring::{
 pub use operator::{
     SERVER_HEALTH, decode_server_health_reply, encode_server_health, encode_server_health_reply,
 };
-pub use outline::{Outline, is_for_leader};
+pub use outline::{Effect, Outline, effect_abroad, is_for_leader};
 pub use query::{decode_reply, encode_query, encode_reply};
 pub use snapshot::{
     SnapshotCall, SnapshotOp, decode_snapshot, decode_snapshot_reply, encode_snapshot,
