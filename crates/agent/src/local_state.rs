@@ -515,7 +515,7 @@ fn own_member(config: &Config, identity: &Identity, wan: bool, revision: &str) -
         (config.addrs.serf_lan_advertise, Pool::Lan)
     };
     let name = if wan {
-        text(&format!("{}.{}", identity.node, identity.datacenter))
+        crate::gossip::wan_name(&identity.node, &identity.datacenter)
     } else {
         identity.node.clone()
     };

@@ -22,7 +22,7 @@ use tribune_types::text::text;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::federation::Router;
-use crate::gossip::{self, Pool, PoolError, RetryJoin, WanKeys};
+use crate::gossip::{self, PoolError, RetryJoin};
 use crate::handle::{Handle, Inner};
 use crate::info::{COMPATIBLE_VERSION, Identity};
 pub use crate::local_state::{Applied, Reload};
@@ -217,41 +217,34 @@ impl Agent {
         };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
-        let started = gossip::start_lan(env, &tasks, &config, &identity, &revision);
-        let (lan, lan_parts) = match started {
-            Ok(started) => started,
-            Err(source) => {
-                let (role, pool) = if server.is_some() {
-                    ("server", "LAN Serf")
-                } else {
-                    ("client", "lan serf")
-                };
-                stop.cancel();
-                // The original takes the server port first: where both are taken, that is the one its users read of.
-                let addr = config.addrs.rpc_bind;
-                if server.is_some()
-                    && let Err(source) = TcpListener::bind(env, addr, BindOptions::default())
-                {
-                    return Err(StartError::RpcPort { addr, source });
-                }
-                return Err(StartError::Gossip { role, pool, source });
-            }
-        };
-        let wan_keys = WanKeys::load(env, &config, &identity).map_err(|source| {
+        let gossip_failed = |(pool, source)| {
             stop.cancel();
-            StartError::Gossip {
-                role: "server",
-                pool: "WAN Serf",
-                source,
+            // The original takes the server port first: where both are taken, that is the one its users read of.
+            let addr = config.addrs.rpc_bind;
+            if server.is_some()
+                && let Err(source) = TcpListener::bind(env, addr, BindOptions::default())
+            {
+                return StartError::RpcPort { addr, source };
             }
-        })?;
+            let role = if server.is_some() { "server" } else { "client" };
+            StartError::Gossip { role, pool, source }
+        };
+        let wan = gossip::start_wan(env, &tasks, &config, &identity, &revision)
+            .map_err(|source| gossip_failed(("WAN Serf", source)))?;
+        let lan_word = if server.is_some() {
+            "LAN Serf"
+        } else {
+            "lan serf"
+        };
+        let (lan, lan_parts) = gossip::start_lan(env, &tasks, &config, &identity, &revision)
+            .map_err(|source| gossip_failed((lan_word, source)))?;
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
             local,
             cluster,
             lan: Some(lan.clone()),
-            wan_keys,
+            wan: wan.clone(),
             telemetry,
             logs,
             revision,
@@ -276,7 +269,10 @@ impl Agent {
         }
         handle.inner.local.spawn_tasks(&handle, &tasks);
         gossip::run_lan(&handle, &lan, lan_parts, &tasks);
-        let joins = retry_join(&config, lan, &tasks);
+        if let Some(wan) = &wan {
+            gossip::run_wan(&handle, &lan, wan, &tasks);
+        }
+        let joins = retry_join(&config, &handle, &tasks);
         Ok(Agent {
             env: env.clone(),
             handle,
@@ -314,32 +310,37 @@ impl Agent {
         }
     }
 
-    /// Joins the addresses that are to be joined at the start. One that works is enough.
+    /// Joins the addresses that are to be joined at the start, first in the LAN, then in the WAN pool. One of a pool that
+    /// works is enough.
     ///
     /// # Errors
-    /// None works; the text names each.
+    /// None of a pool works; the text names each.
     pub async fn join_at_start(&self) -> Result<(), String> {
-        let addrs = &self.handle.config().join.start_lan;
-        let Some(pool) = self.handle.inner.lan.as_ref().filter(|_| !addrs.is_empty()) else {
-            return Ok(());
-        };
-        let joined = pool.join(addrs).await;
-        if joined.count == 0 {
-            return Err(joined.error_text());
+        let join = &self.handle.config().join;
+        for (addrs, wan) in [(&join.start_lan, false), (&join.start_wan, true)] {
+            if addrs.is_empty() {
+                continue;
+            }
+            let joined = self.handle.pool_to_join(wan)?.join(addrs).await;
+            if joined.count == 0 {
+                return Err(joined.error_text());
+            }
         }
         Ok(())
     }
 
-    /// Leaves the cluster gracefully. A server among others hands over what it leads, leaves the pool, upon which the
-    /// leader takes it out of the peer set, takes no more requests while those on their way end, and waits until the
-    /// others count without it. Alone there is nothing to hand over.
+    /// Leaves the cluster gracefully. A server among others hands over what it leads, leaves the WAN pool, so that other
+    /// datacenters turn to others, and the LAN pool, upon which the leader takes it out of the peer set, takes no more
+    /// requests while those on their way end, and waits until the others count without it. Alone there is nothing to hand
+    /// over.
     pub async fn leave(&self) {
         self.handle.inner.local.sync.end();
         let among_others = { self.server.as_ref() }.filter(|server| server.has_other_voters());
         if let Some(server) = among_others {
             server.hand_over().await;
         }
-        if let Some(pool) = &self.handle.inner.lan {
+        let inner = &self.handle.inner;
+        for pool in [&inner.wan, &inner.lan].into_iter().flatten() {
             pool.leave().await;
         }
         if let Some(server) = among_others {
@@ -380,21 +381,35 @@ async fn storage_failed(server: Option<&Server>) -> String {
 }
 
 /// Joins again and again until it works; what comes out says that the tries are used up.
-fn retry_join(config: &Config, pool: Pool, tasks: &TaskGroup) -> mpsc::Receiver<String> {
+fn retry_join(config: &Config, handle: &Handle, tasks: &TaskGroup) -> mpsc::Receiver<String> {
     let (exhausted, joins) = mpsc::channel(1);
-    let join = RetryJoin {
-        addrs: config.join.retry_lan.clone(),
-        interval: config.join.retry_interval_lan,
-        max: config.join.retry_max_lan,
+    let join = &config.join;
+    let lan = RetryJoin {
+        addrs: join.retry_lan.clone(),
+        interval: join.retry_interval_lan,
+        max: join.retry_max_lan,
     };
-    let stop = tasks.stop().clone();
-    tasks.spawn("retry-join", async move {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = join.run(pool, exhausted) => {}
+    let wan = RetryJoin {
+        addrs: join.retry_wan.clone(),
+        interval: join.retry_interval_wan,
+        max: join.retry_max_wan,
+    };
+    for (join, label) in [(lan, "LAN"), (wan, "WAN")] {
+        if join.addrs.is_empty() {
+            continue;
         }
-    });
+        let pool = handle.pool_to_join(label == "WAN").cloned();
+        let env = handle.inner.local.env().clone();
+        let run = join.run(env, label, pool, exhausted.clone());
+        let stop = tasks.stop().clone();
+        tasks.spawn("retry-join", async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = run => {}
+            }
+        });
+    }
     joins
 }
 

@@ -562,7 +562,6 @@ fn settings_that_protect_are_refused_until_they_are_enforced() {
         "verify_incoming_rpc = true ca_file = \"/x\"",
         "verify_outgoing = true ca_file = \"/x\"",
         "verify_server_hostname = true ca_file = \"/x\"",
-        "serf_wan_allowed_cidrs = [\"10.0.0.0/8\"]",
         "auto_encrypt { allow_tls = true }",
     ] {
         let error = agent(&["-dev", "-hcl", text]).unwrap_err();
@@ -584,14 +583,11 @@ fn features_without_code_are_named_in_a_warning() {
     for (text, key) in [
         ("", "connect.enabled"),
         ("raft_protocol = 2", "raft_protocol"),
-        ("retry_join_wan = [\"a\"]", "retry_join_wan"),
-        ("start_join_wan = [\"a\"]", "start_join_wan"),
         ("ports { grpc = 8502 }", "ports.grpc"),
         (
             "telemetry { circonus_api_app = \"x\" }",
             "telemetry.circonus_*",
         ),
-        ("dns_config { use_cache = true }", "dns_config.use_cache"),
         (
             "primary_datacenter = \"dc2\" primary_gateways = [\"x\"]",
             "primary_gateways",
@@ -605,6 +601,20 @@ fn features_without_code_are_named_in_a_warning() {
                 .any(|w| w.starts_with(&format!("\"{key}\" has no effect: "))),
             "{text}: {warnings:?}"
         );
+    }
+}
+
+#[test]
+fn settings_of_the_wan_pool_are_taken_without_a_word() {
+    for text in [
+        "serf_wan_allowed_cidrs = [\"10.0.0.0/8\"]",
+        "retry_join_wan = [\"a\"] start_join_wan = [\"b\"] retry_max_wan = 3",
+        "gossip_wan { probe_interval = \"1s\" }",
+        "ports { serf_wan = -1 }",
+    ] {
+        let quiet = agent(&["-dev"]).unwrap().warnings;
+        let loaded = agent(&["-dev", "-hcl", text]).unwrap();
+        assert_eq!(loaded.warnings, quiet, "{text}");
     }
 }
 

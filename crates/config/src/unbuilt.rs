@@ -75,11 +75,6 @@ static ROWS: &[Row] = &[
         "TLS between agents is not built yet; connections would not be verified",
     ),
     refuse(
-        "serf_wan_allowed_cidrs",
-        |c, _| !c.addrs.serf_wan_allowed.is_empty(),
-        "WAN gossip is not built yet; the list of allowed networks would not be enforced",
-    ),
-    refuse(
         "auto_encrypt.tls",
         |c, _| c.auto_encrypt.tls,
         "automatic certificates are not built yet",
@@ -110,16 +105,6 @@ static ROWS: &[Row] = &[
         "Tribune's servers have one protocol between them, and tell others that it is version 3",
     ),
     warn(
-        "start_join_wan",
-        |c, _| !c.join.start_wan.is_empty(),
-        "WAN gossip is not built yet",
-    ),
-    warn(
-        "retry_join_wan",
-        |c, _| !c.join.retry_wan.is_empty(),
-        "WAN gossip is not built yet",
-    ),
-    warn(
         "primary_gateways",
         |c, _| !c.join.primary_gateways.is_empty(),
         "mesh gateways are not built yet",
@@ -127,12 +112,7 @@ static ROWS: &[Row] = &[
     warn(
         "primary_datacenter",
         |c, _| c.primary_datacenter != c.datacenter,
-        "federation of datacenters is not built yet",
-    ),
-    warn(
-        "gossip_wan",
-        |c, v| !c.dev_mode && custom_gossip_wan(v),
-        "WAN gossip is not built yet",
+        "nothing is replicated from it yet: ACLs, intentions, config entries and certificates are not built",
     ),
     warn(
         "connect.enabled",
@@ -178,16 +158,6 @@ static ROWS: &[Row] = &[
         "Circonus is not built",
     ),
     warn(
-        "dns_config.use_cache",
-        |c, _| c.reloadable.dns.use_cache,
-        "the agent cache is not built yet; a server answers from its own state",
-    ),
-    warn(
-        "cache.entry_fetch_rate",
-        |c, _| c.reloadable.cache_entry_fetch_rate.is_some(),
-        "the agent cache is not built yet",
-    ),
-    warn(
         "tls_cipher_suites",
         |c, _| !c.tls.cipher_suites.is_empty(),
         "the TLS library's own choice of suites is used; all of them are considered safe",
@@ -213,21 +183,6 @@ static ROWS: &[Row] = &[
         "the snapshot agent is an Enterprise feature",
     ),
 ];
-
-fn custom_gossip_wan(view: View<'_>) -> bool {
-    // The defaults are all in the tree; a changed number is what a user asked for.
-    let defaults = [
-        ("gossip_interval", "500ms"),
-        ("probe_interval", "5s"),
-        ("probe_timeout", "3s"),
-    ];
-    defaults
-        .iter()
-        .any(|(key, value)| view.str(&format!("gossip_wan.{key}")) != *value)
-        || view.int("gossip_wan.suspicion_mult") != 6
-        || view.int("gossip_wan.retransmit_mult") != 4
-        || view.int("gossip_wan.gossip_nodes") != 3
-}
 
 /// Sentences about settings without effect, and about settings that stop the start.
 pub(crate) fn unbuilt(config: &Config, view: View<'_>) -> (Vec<String>, Vec<String>) {

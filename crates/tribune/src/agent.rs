@@ -194,10 +194,6 @@ async fn run_until_end(
                 Signal::Interrupt => !config.leave.skip_on_interrupt,
                 Signal::Terminate => config.leave.on_terminate,
             },
-            () = wan_joins_exhausted(env, config) => {
-                error!("agent: max join WAN retry exhausted, exiting");
-                return 1;
-            }
             ending = agent.ending() => match ending {
                 Ending::Leave(answer) => {
                     agent.leave().await;
@@ -219,17 +215,6 @@ async fn run_until_end(
             left = env.timeout(LEAVE_DEADLINE, agent.leave()) => i32::from(left.is_err()),
         };
     }
-}
-
-/// Ends when the tries to join other datacenters are used up. Until there is a WAN pool every try fails; without a limit
-/// they go on for ever.
-async fn wan_joins_exhausted(env: &Env, config: &Config) {
-    let join = &config.join;
-    if join.retry_wan.is_empty() || join.retry_max_wan == 0 {
-        return std::future::pending().await;
-    }
-    env.sleep(join.retry_interval_wan.saturating_mul(join.retry_max_wan))
-        .await;
 }
 
 fn start_error(err: tribune_agent::start::StartError) -> anyhow::Error {

@@ -1,4 +1,4 @@
-//! Who may be in the LAN pool: the networks of the configuration and the rules of `tribune-local`, as the gossip core
+//! Who may be in a pool: the networks of the configuration and the rules of `tribune-local`, as the gossip core
 //! asks for them. This is only the translation; the rules are `tribune_local::members`.
 
 use std::net::IpAddr;

@@ -24,7 +24,7 @@ use tribune_types::text::{Text, TextMap, text};
 
 use super::options::EVENTS_MAX;
 use super::{
-    Admission, Fired, News, Pool, PoolError, PoolOptions, Subscription, codec, coordinates,
+    Admission, Fired, News, Pool, PoolError, PoolOptions, Subscription, codec, coordinates, wan,
 };
 use crate::Handle;
 use crate::client::ServerAddr;
@@ -156,7 +156,7 @@ pub(crate) fn run_lan(handle: &Handle, pool: &Pool, parts: LanParts, tasks: &Tas
         if let Some(names) = server.take_force_leaves() {
             tasks.spawn(
                 "gossip-force-leave",
-                force_out(pool.clone(), names, stop.clone()),
+                force_out(handle.clone(), pool.clone(), names, stop.clone()),
             );
         }
         tasks.spawn(
@@ -385,7 +385,14 @@ async fn sync_when_servers_come(
 }
 
 /// Takes failed servers for left, when the leader gives them up.
-async fn force_out(pool: Pool, mut names: mpsc::Receiver<Text>, stop: CancellationToken) {
+async fn force_out(
+    handle: Handle,
+    pool: Pool,
+    mut names: mpsc::Receiver<Text>,
+    stop: CancellationToken,
+) {
+    let datacenter = &handle.identity().datacenter;
+    let wan = handle.inner.wan.as_ref();
     loop {
         let name = tokio::select! {
             biased;
@@ -398,7 +405,7 @@ async fn force_out(pool: Pool, mut names: mpsc::Receiver<Text>, stop: Cancellati
         let forced = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            forced = pool.force_leave(&name, false) => forced,
+            forced = wan::force_leave(&pool, wan, datacenter, &name, false) => forced,
         };
         if let Err(err) = forced {
             warn!(server = %name, %err, "failed to force a server out of the pool");

@@ -1,8 +1,8 @@
 //! Gossip pools: the drivers of `tribune-serf` (spec gossip.md).
 //!
-//! A [`Pool`] is one membership: the LAN of a datacenter today. Nothing here knows how many there are. One task per pool
-//! owns the turns of the core, the socket of datagrams and the timer (`driver`); one accepts streams (`accept`); outgoing
-//! exchanges are tasks of their own (`exchange`). What Consul does with a pool is in `consul`.
+//! A [`Pool`] is one membership: the LAN of a datacenter, or the WAN of the servers of all. One task per pool owns the
+//! turns of the core, the socket of datagrams and the timer (`driver`); one accepts streams (`accept`); outgoing exchanges
+//! are tasks of their own (`exchange`). What Consul does with the pools is in `consul` (LAN) and `wan`.
 //!
 //! ```text
 //!   UDP socket --- driver ---- core (Mutex<Serf>) ---- readers: members, figures
@@ -33,7 +33,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod turn;
-mod wan_keys;
+mod wan;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) use members::{News, Subscription};
 pub use options::PoolError;
 pub(crate) use options::{Fired, PoolOptions, bind_text};
 pub(crate) use retry::RetryJoin;
-pub(crate) use wan_keys::WanKeys;
+pub(crate) use wan::{force_leave, run_wan, start_wan, wan_name};
 
 use driver::Driver;
 use exchange::Purpose;

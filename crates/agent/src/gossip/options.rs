@@ -128,7 +128,6 @@ impl PoolOptions {
         admit: Arc<dyn Admit>,
         events: mpsc::Sender<Fired>,
     ) -> PoolOptions {
-        let folder = config.data_dir.as_ref().map(|dir| dir.join("serf"));
         PoolOptions {
             label: "LAN",
             name,
@@ -138,22 +137,57 @@ impl PoolOptions {
             timing: timing(Timing::lan(), &config.gossip_lan),
             reconnect_timeout: config.gossip_lan.reconnect_timeout,
             admit,
-            keys: KeyOptions {
-                configured: config.encrypt.key.clone(),
-                file: folder
-                    .as_ref()
-                    .filter(|_| !config.encrypt.disable_keyring_file)
-                    .map(|folder| folder.join("local.keyring")),
-                verify_incoming: config.encrypt.verify_incoming,
-                verify_outgoing: config.encrypt.verify_outgoing,
-            },
-            snapshot: folder
-                .filter(|_| !config.dev_mode)
-                .map(|folder| folder.join("local.snapshot")),
+            keys: keys(config, "local.keyring"),
+            snapshot: snapshot(config, "local.snapshot"),
             rejoin_after_leave: config.join.rejoin_after_leave,
             events: Some(events),
         }
     }
+
+    /// The WAN pool of a server; `None` if it is turned off. Nobody listens to its user events.
+    pub(crate) fn wan(
+        config: &Config,
+        name: Text,
+        tags: TextMap,
+        admit: Arc<dyn Admit>,
+    ) -> Option<PoolOptions> {
+        Some(PoolOptions {
+            label: "WAN",
+            name,
+            bind: config.addrs.serf_wan_bind?,
+            advertise: config.addrs.serf_wan_advertise?,
+            tags,
+            timing: timing(Timing::wan(), &config.gossip_wan),
+            reconnect_timeout: config.gossip_wan.reconnect_timeout,
+            admit,
+            keys: keys(config, "remote.keyring"),
+            snapshot: snapshot(config, "remote.snapshot"),
+            rejoin_after_leave: config.join.rejoin_after_leave,
+            events: None,
+        })
+    }
+}
+
+/// Where the files of pools are.
+fn folder(config: &Config) -> Option<PathBuf> {
+    config.data_dir.as_ref().map(|dir| dir.join("serf"))
+}
+
+fn keys(config: &Config, file: &str) -> KeyOptions {
+    KeyOptions {
+        configured: config.encrypt.key.clone(),
+        file: folder(config)
+            .filter(|_| !config.encrypt.disable_keyring_file)
+            .map(|folder| folder.join(file)),
+        verify_incoming: config.encrypt.verify_incoming,
+        verify_outgoing: config.encrypt.verify_outgoing,
+    }
+}
+
+fn snapshot(config: &Config, file: &str) -> Option<PathBuf> {
+    folder(config)
+        .filter(|_| !config.dev_mode)
+        .map(|folder| folder.join(file))
 }
 
 /// A profile with the settings that operators may change.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
+use tribune_rt::Env;
 
 use super::Pool;
 
@@ -22,12 +23,15 @@ pub(crate) struct RetryJoin {
 }
 
 impl RetryJoin {
-    /// Tries until it works. When the tries are used up, the reason goes into `exhausted`.
-    pub(crate) async fn run(self, pool: Pool, exhausted: mpsc::Sender<String>) {
-        let label = pool.label();
-        if self.addrs.is_empty() {
-            return;
-        }
+    /// Tries until it works. When the tries are used up, the reason goes into `exhausted`. Without a pool, for the reason
+    /// given instead of one, every try fails.
+    pub(crate) async fn run(
+        self,
+        env: Env,
+        label: &'static str,
+        pool: Result<Pool, String>,
+        exhausted: mpsc::Sender<String>,
+    ) {
         info!("Joining cluster...: cluster={label}");
         let mut tries = 0;
         loop {
@@ -36,7 +40,13 @@ impl RetryJoin {
                 warn!("No addresses discovered: cluster={label}");
                 super::join::Joined::default()
             } else {
-                pool.join(&addrs).await
+                match &pool {
+                    Ok(pool) => pool.join(&addrs).await,
+                    Err(why) => {
+                        warn!(error = %why, "({label}) couldn't join: number_of_nodes=0");
+                        super::join::Joined::default()
+                    }
+                }
             };
             if joined.count > 0 {
                 info!(
@@ -57,7 +67,7 @@ impl RetryJoin {
                 "Join cluster failed, will retry: cluster={label} retry_interval={:?}",
                 self.interval
             );
-            pool.env().sleep(self.interval).await;
+            env.sleep(self.interval).await;
         }
     }
 

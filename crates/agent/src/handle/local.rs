@@ -18,7 +18,7 @@ use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 
 use super::Handle;
-use crate::gossip::Pool;
+use crate::gossip::{self, Pool};
 use crate::info::{AggregatedStatus, Identity, LocalCheck, LocalHealth, LocalService};
 use crate::local_state::{LocalAgent, ProcessRequest};
 use crate::tokens::TokenError;
@@ -60,12 +60,23 @@ impl Handle {
         self.local().config()
     }
 
-    /// Members of the LAN pool, or of the WAN pool.
+    /// Members of the LAN pool, or of the WAN pool: none if this agent is not in it.
     pub fn members(&self, wan: bool) -> Arc<[Member]> {
-        match &self.inner.lan {
-            Some(pool) if !wan => pool.members(),
-            _ => self.local().lone_member(wan, &self.inner.revision),
+        let (pool, lan) = (self.pool(wan), &self.inner.lan);
+        match pool {
+            Some(pool) => pool.members(),
+            None if lan.is_some() => Arc::default(),
+            None => self.local().lone_member(wan, &self.inner.revision),
         }
+    }
+
+    fn pool(&self, wan: bool) -> Option<&Pool> {
+        let pool = if wan {
+            &self.inner.wan
+        } else {
+            &self.inner.lan
+        };
+        pool.as_ref()
     }
 
     /// Number of members of the LAN pool in any state.
@@ -260,22 +271,12 @@ impl Handle {
         done.await.map_err(|_| ending(()))?.map_err(failed)
     }
 
-    /// Joins the pool of an address.
+    /// Joins the LAN or the WAN pool of an address.
     ///
     /// # Errors
     /// Nobody was reached, or this agent has no such pool.
     pub async fn join(&self, _caller: &Caller, addr: &str, wan: bool) -> Result<(), LocalError> {
-        let pool = match &self.inner.lan {
-            Some(pool) if !wan => pool,
-            _ if wan && !self.identity().server => {
-                return Err(failed("Must be a server to join WAN cluster".to_owned()));
-            }
-            _ => {
-                return Err(failed(format!(
-                    "cannot join {addr:?}: this version of Tribune does not gossip with other datacenters yet"
-                )));
-            }
-        };
+        let pool = self.pool_to_join(wan).map_err(failed)?;
         let joined = pool.join(&[addr.to_owned()]).await;
         if joined.count == 0 {
             return Err(failed(joined.error_text()));
@@ -283,7 +284,19 @@ impl Handle {
         Ok(())
     }
 
-    /// Declares a failed member as left.
+    /// The pool that is to join others, or why there is none, in words for clients.
+    pub(crate) fn pool_to_join(&self, wan: bool) -> Result<&Pool, String> {
+        self.pool(wan).ok_or_else(|| {
+            let why = match (wan, self.identity().server) {
+                (true, false) => "Must be a server to join WAN cluster",
+                (true, true) => "WAN Federation is disabled",
+                (false, _) => "this agent is in no gossip pool",
+            };
+            why.to_owned()
+        })
+    }
+
+    /// Declares a failed member as left; a server in the WAN pool, too.
     pub async fn force_leave(
         &self,
         _caller: &Caller,
@@ -291,37 +304,39 @@ impl Handle {
         prune: bool,
     ) -> Result<(), LocalError> {
         info!("Force leaving node: node={node}");
-        if let Some(pool) = &self.inner.lan
-            && pool
-                .force_leave(node, prune)
-                .await
-                .map_err(|problem| failed(problem.to_owned()))?
-        {
-            return Ok(());
-        }
-        if self
-            .members(false)
-            .iter()
-            .any(|member| &*member.name == node)
-        {
+        let known = match &self.inner.lan {
+            Some(lan) => {
+                let wan = self.inner.wan.as_ref();
+                gossip::force_leave(lan, wan, &self.identity().datacenter, node, prune)
+                    .await
+                    .map_err(|problem| failed(problem.to_owned()))?
+            }
             // A pool whose only member is this agent, which has not failed.
-            return Ok(());
+            None => self
+                .members(false)
+                .iter()
+                .any(|member| &*member.name == node),
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(failed(format!("agent: No node found with name '{node}'")))
         }
-        Err(failed(format!("agent: No node found with name '{node}'")))
     }
 
-    /// Carries out an operation on the gossip keys of all members of a server's pools: the WAN, of which it is the only
-    /// member so far, and the LAN.
+    /// Carries out an operation on the gossip keys of all members of a server's pools: the WAN, the LAN, and the LAN of
+    /// every other datacenter.
     ///
     /// # Errors
-    /// This agent is no server. What single pools and members say is in the answers.
+    /// This agent is no server, or another datacenter does not answer; what could be done is done then. What single pools
+    /// and members say is in the answers.
     pub async fn keyring(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         request: KeyringRequest,
     ) -> Result<Vec<KeyringResponse>, RpcError> {
         let lan = self.inner.lan.as_ref().filter(|_| self.identity().server);
-        let Some(pool) = lan else {
+        let Some(lan) = lan else {
             return Err(RpcError::Invalid(
                 "keyring operations must run against a server node".to_owned(),
             ));
@@ -329,14 +344,18 @@ impl Handle {
         let datacenter = &self.identity().datacenter;
         let mut responses = Vec::new();
         let elsewhere = !request.local_only && !request.forwarded;
-        if let Some(wan) = self.inner.wan_keys.as_ref().filter(|_| elsewhere) {
-            let result = wan.keyring(request.operation, &request.key).await;
-            responses.push(result.response(true, datacenter));
+        let wan = self.inner.wan.as_ref().filter(|_| elsewhere);
+        for (pool, is_wan) in wan
+            .map(|pool| (pool, true))
+            .into_iter()
+            .chain([(lan, false)])
+        {
+            let result = pool.keyring(request.operation, &request.key, request.relay_factor);
+            responses.push(result.await.response(is_wan, datacenter));
         }
-        let result = pool
-            .keyring(request.operation, &request.key, request.relay_factor)
-            .await;
-        responses.push(result.response(false, datacenter));
+        if let Some(router) = { self.inner.cluster.router() }.filter(|_| elsewhere) {
+            responses.extend(router.keyring(caller, &request).await?);
+        }
         Ok(responses)
     }
 

@@ -10,7 +10,7 @@ mod process;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::gossip::{Pool, WanKeys};
+use crate::gossip::Pool;
 use crate::info::Identity;
 use crate::local_state::LocalAgent;
 use crate::logs::Logs;
@@ -36,8 +36,8 @@ pub(crate) struct Inner {
     pub(crate) cluster: Arc<Cluster>,
     /// The gossip pool of the datacenter; `None` where there is no network, in simulations of other parts.
     pub(crate) lan: Option<Pool>,
-    /// The keys of the WAN pool, on servers.
-    pub(crate) wan_keys: Option<WanKeys>,
+    /// The gossip pool of the servers of all datacenters; `None` on clients, and where it is turned off.
+    pub(crate) wan: Option<Pool>,
     /// Metrics of this process.
     pub(crate) telemetry: Telemetry,
     /// Its log pipeline.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tribune_serf::Stats;
 use tribune_types::coordinate::Coordinate;
 use tribune_types::member::Member;
 use tribune_types::value::Value;
@@ -51,16 +50,7 @@ impl Handle {
                 .filter(|entry| &*entry.check.check_type == word)
                 .count()
         };
-        // There is no WAN pool yet: the server is alone in it.
-        let wan = PoolFigures {
-            encrypted: self.is_gossip_encrypted(),
-            ..PoolFigures::default()
-        };
-        let lan = self
-            .inner
-            .lan
-            .as_ref()
-            .map_or(wan, |pool| pool_figures(pool.stats(), pool.is_encrypted()));
+        let lan = { self.inner.lan.as_ref() }.map_or_else(PoolFigures::default, pool_figures);
         let figures = Figures {
             services: services.len(),
             checks: checks.len(),
@@ -72,7 +62,8 @@ impl Handle {
             role: match &raft {
                 Some((leader, raft)) => Role::Server(ServerFigures {
                     bootstrap: config.server.bootstrap || config.dev_mode,
-                    known_datacenters: 1,
+                    known_datacenters: { self.inner.cluster.router() }
+                        .map_or(1, |router| router.datacenters().len()),
                     leader: *leader,
                     raft,
                 }),
@@ -85,7 +76,7 @@ impl Handle {
                 }),
             },
             lan,
-            wan: raft.is_some().then_some(wan),
+            wan: self.inner.wan.as_ref().map(pool_figures),
         };
         SelfReport {
             debug_config: report::debug_config(&config, identity.id, &self.inner.revision),
@@ -144,13 +135,14 @@ impl Handle {
     }
 }
 
-fn pool_figures(stats: Stats, encrypted: bool) -> PoolFigures {
+fn pool_figures(pool: &Pool) -> PoolFigures {
+    let stats = pool.stats();
     let [intent_queue, event_queue, query_queue] = stats.queued;
     PoolFigures {
         members: stats.members,
         failed: stats.failed,
         left: stats.left,
-        encrypted,
+        encrypted: pool.is_encrypted(),
         health_score: stats.health_score,
         member_time: stats.member_time,
         event_time: stats.event_time,

@@ -93,13 +93,17 @@ impl World {
         let config = Arc::new(config(hcl, data_dir).unwrap());
         let telemetry = crate::telemetry::Telemetry::install(&env, &config, "host");
         let logs = crate::logs::Logs::start(&env, &crate::logs::LogOptions::silent()).unwrap();
-        let local = LocalAgent::new(&env, &identity, config, parts).unwrap();
+        let local = LocalAgent::new(&env, &identity, Arc::clone(&config), parts).unwrap();
+        let tasks = env.group(&stop);
+        let cluster = Arc::new(Cluster::own(server, text("dc1"), None));
+        let cache = crate::cache::Cache::new(&env, &tasks, Arc::clone(&cluster), &config);
         let inner = crate::handle::Inner {
             identity,
             local: Arc::clone(&local),
-            cluster: Arc::new(Cluster::own(server, text("dc1"))),
+            cluster,
+            cache,
             lan: None,
-            wan_keys: None,
+            wan: None,
             telemetry,
             logs,
             revision: String::new(),
@@ -107,7 +111,6 @@ impl World {
         let handle = Handle {
             inner: Arc::new(inner),
         };
-        let tasks = env.group(&stop);
         local.spawn_tasks(&handle, &tasks);
         World {
             env,

@@ -184,11 +184,11 @@ pub(crate) fn members(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
             ));
         }
     }
-    if wan && !cx.handle.identity().server {
-        // Clients are in no such pool.
+    let members = cx.handle.members(wan);
+    if wan && members.is_empty() {
+        // Clients are in no such pool, nor are servers that have it turned off.
         return Ok(Step::Done(response::json(b"null".to_vec(), req.pretty)));
     }
-    let members = cx.handle.members(wan);
     Ok(Step::Done(response::json_with(req.pretty, |out| {
         render::members(out, &members)
     })))
