@@ -39,7 +39,8 @@ pub use error::{ConfigError, ParseError, Secret};
 pub use flags::{FlagError, FlagValues, parse_agent_flags};
 pub use interfaces::{Interface, Interfaces};
 pub use load::{
-    Environment, Format, Loaded, check_source, load, services_from_files, validate_paths,
+    Environment, Format, Loaded, check_source, load, parse_free, services_from_files,
+    validate_paths,
 };
 pub use meta::check_metadata;
 pub use watch::{HttpHandler, Watch, WatchHandler, WatchKind};

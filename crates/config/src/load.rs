@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tribune_types::definition::ServiceDefinition;
+use tribune_types::value::{Value, ValueMap};
 
 use crate::build::build;
 use crate::config::Config;
@@ -154,6 +155,20 @@ pub fn check_source(text: &str, format: Format) -> Result<(), ParseError> {
         Format::Json => json::parse(text),
     };
     decode(parsed?, &ROOT).map(drop)
+}
+
+/// Parses one source without a schema, for programs beside the agent: a map, repeated blocks as lists of maps.
+///
+/// Never panics, memory is bounded by the text.
+pub fn parse_free(text: &str, format: Format) -> Result<ValueMap, ParseError> {
+    let object = match format {
+        Format::Hcl => hcl::parse(text),
+        Format::Json => json::parse(text),
+    }?;
+    match Tree::Map(object).to_value() {
+        Value::Map(map) => Ok(map),
+        _ => Ok(ValueMap::new()),
+    }
 }
 
 /// What is merged so far.

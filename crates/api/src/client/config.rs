@@ -3,7 +3,11 @@
 //! In: an address text, files, tokens. Out: a [`ClientConfig`]. The order of flags and environment variables is the
 //! command line's business (spec cli.md section 1).
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::error::{Error, FileProblem};
 
@@ -72,6 +76,16 @@ pub struct TlsFiles {
     pub skip_verify: bool,
 }
 
+/// How long a client waits for an agent that says nothing, and who may end the wait sooner. The default waits for ever.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// Longest silence on a connection while an answer is due, then the call fails with `i/o timeout`. A blocking query
+    /// is silent for its whole wait.
+    pub silence_max: Option<Duration>,
+    /// Once set, calls that wait for bytes fail with `stopped` within a quarter of a second.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
 /// Everything a [`Client`](super::Client) needs to know.
 #[derive(Clone)]
 pub struct ClientConfig {
@@ -85,6 +99,8 @@ pub struct ClientConfig {
     pub basic_auth: Option<(String, String)>,
     /// TLS material.
     pub tls: TlsFiles,
+    /// How long to wait for the agent.
+    pub patience: Patience,
 }
 
 impl std::fmt::Debug for ClientConfig {
@@ -119,6 +135,7 @@ impl ClientConfig {
             token: String::new(),
             basic_auth: None,
             tls: TlsFiles::default(),
+            patience: Patience::default(),
         })
     }
 

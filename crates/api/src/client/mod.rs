@@ -27,6 +27,7 @@ mod session;
 pub mod snapshot;
 mod tls;
 mod transport;
+mod txn;
 pub mod watch;
 
 use std::{
@@ -35,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-pub use config::{Address, ClientConfig, Scheme, TlsFiles};
+pub use config::{Address, ClientConfig, Patience, Scheme, TlsFiles};
 pub use error::{Error, FileProblem};
 pub use http1::{Payload, Response};
 pub use kv::{KvPair, KvWrite};
@@ -45,6 +46,7 @@ pub use records::{
     ServiceNode, TaggedAddress, UserEvent, Weights,
 };
 pub use session::{SessionEntry, SessionRequest};
+pub use txn::{KvOperation, TxnProblem};
 
 use http1::Connection;
 

@@ -16,6 +16,12 @@ pub struct SessionRequest {
     /// Name for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Node to bind it to; that of the agent asked unless given. Another datacenter does not know the agent's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Checks whose failure ends it; the node's health unless given, none for an empty list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<String>>,
     /// Time to live, a Go duration.
     #[serde(rename = "TTL", skip_serializing_if = "String::is_empty")]
     pub ttl: String,

@@ -267,3 +267,67 @@ fn a_lock_gives_up_when_its_time_is_over_and_keeps_off_foreign_keys() {
         .unwrap();
     assert_eq!(err.to_string(), "Existing key does not match lock use");
 }
+
+#[test]
+fn a_silent_agent_is_waited_for_as_long_as_the_client_was_told() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let ask = |patience: Patience| {
+        let mut config = ClientConfig::new(&addr, false).unwrap();
+        config.patience = patience;
+        let start = host::now();
+        let error = Client::new(config).unwrap().datacenters().unwrap_err();
+        (error.to_string(), start.elapsed())
+    };
+    let limit = Duration::from_millis(300);
+    for stop in [None, Some(Arc::new(AtomicBool::new(false)))] {
+        let (text, took) = ask(Patience {
+            silence_max: Some(limit),
+            stop,
+        });
+        assert!(text.ends_with("i/o timeout"), "{text}");
+        assert!(took >= Duration::from_millis(240), "{took:?}");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let setter = stop.clone();
+    host::spawn("stopper", move || {
+        host::sleep(limit);
+        setter.store(true, Ordering::Relaxed);
+    })
+    .unwrap();
+    let (text, _) = ask(Patience {
+        silence_max: None,
+        stop: Some(stop),
+    });
+    assert!(text.ends_with("stopped"), "{text}");
+}
+
+#[test]
+fn a_refused_transaction_names_its_operation() {
+    let server = Server::start(vec![
+        "HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n{\"Results\":[],\"Errors\":null    }",
+        "HTTP/1.1 409 Conflict\r\nContent-Length: 58\r\n\r\n{\"Results\":null,\"Errors\":[{\"OpIndex\":2,\"What\":\"denied\"}]}\n",
+        "HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\nbig",
+    ]);
+    let client = server.client();
+    let operations = [KvOperation {
+        verb: "delete",
+        key: "k".to_owned(),
+        ..KvOperation::default()
+    }];
+    let options = QueryOptions {
+        datacenter: "dc2".to_owned(),
+        ..QueryOptions::default()
+    };
+    assert_eq!(client.kv_txn(&operations, &options).unwrap(), Ok(()));
+    let problems = client.kv_txn(&operations, &options).unwrap().unwrap_err();
+    assert_eq!(
+        (problems[0].op_index, problems[0].what.as_str()),
+        (2, "denied")
+    );
+    let error = client.kv_txn(&operations, &options).unwrap_err();
+    assert_eq!(error.status(), Some(413));
+    assert_eq!(server.lines()[0], "PUT /v1/txn?dc=dc2 HTTP/1.1");
+}

@@ -1,13 +1,14 @@
 //! Byte streams to an agent: TCP, unix socket, TLS on top of either.
 //!
 //! Failures become the texts of Go's dialer (`dial tcp 127.0.0.1:1: connect: connection refused`), which scripts
-//! and tests look for.
+//! and tests look for. How long a silent agent is waited for is the client's [`Patience`], kept below TLS, so that a
+//! record that comes in pieces survives the pauses in which a stop is looked for.
 
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,19 +16,99 @@ use rustls::{ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 
 use super::{
-    config::{Address, ClientConfig, Scheme},
+    config::{Address, ClientConfig, Patience, Scheme},
     error::io_text,
+    host,
 };
 
 /// How long one address may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often a wait that can be stopped looks whether it is.
+const STOP_LOOK: Duration = Duration::from_millis(250);
+
 /// A connected stream.
 pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    TlsTcp(Box<StreamOwned<ClientConnection, TcpStream>>),
-    TlsUnix(Box<StreamOwned<ClientConnection, UnixStream>>),
+    Tcp(Socket<TcpStream>),
+    Unix(Socket<UnixStream>),
+    TlsTcp(Box<StreamOwned<ClientConnection, Socket<TcpStream>>>),
+    TlsUnix(Box<StreamOwned<ClientConnection, Socket<UnixStream>>>),
+}
+
+/// A socket that waits as long as it was told.
+pub(super) struct Socket<S> {
+    inner: S,
+    patience: Patience,
+}
+
+impl<S> Socket<S> {
+    /// Sets the socket's own limits by `set_limits` (read, write), which both take `None` for none.
+    fn new(
+        inner: S,
+        patience: &Patience,
+        set_limits: impl FnOnce(&S, Option<Duration>, Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let longest = patience.silence_max.map(|d| d.max(STOP_LOOK));
+        let read = match patience.stop {
+            Some(_) => Some(STOP_LOOK),
+            None => longest,
+        };
+        if read.is_some() {
+            set_limits(&inner, read, longest)?;
+        }
+        Ok(Self {
+            inner,
+            patience: patience.clone(),
+        })
+    }
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "i/o timeout")
+}
+
+impl<S: Read> Read for Socket<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut since = None;
+        loop {
+            match self.inner.read(buf) {
+                Err(e) if is_pause(&e) => {}
+                other => return other,
+            }
+            if let Some(stop) = &self.patience.stop {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(io::Error::other("stopped"));
+                }
+                let start = *since.get_or_insert_with(host::now);
+                let limit = self.patience.silence_max;
+                // The first pause has passed before the clock was looked at.
+                if limit.is_none_or(|limit| start.elapsed() + STOP_LOOK < limit) {
+                    continue;
+                }
+            }
+            return Err(timed_out());
+        }
+    }
+}
+
+impl<S: Write> Write for Socket<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.inner.write(buf) {
+            Err(e) if is_pause(&e) => Err(timed_out()),
+            other => other,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Connects and shakes hands. The error is a text without the request's address.
@@ -38,6 +119,12 @@ pub(super) fn connect(
     match &config.address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path)
+                .and_then(|stream| {
+                    Socket::new(stream, &config.patience, |s, read, write| {
+                        s.set_read_timeout(read)?;
+                        s.set_write_timeout(write)
+                    })
+                })
                 .map_err(|e| format!("dial unix {}: connect: {}", path.display(), io_text(&e)))?;
             match tls {
                 None => Ok(Stream::Unix(stream)),
@@ -46,6 +133,11 @@ pub(super) fn connect(
         }
         Address::Tcp(text) => {
             let (host, stream) = dial_tcp(text, config.scheme)?;
+            let stream = Socket::new(stream, &config.patience, |s, read, write| {
+                s.set_read_timeout(read)?;
+                s.set_write_timeout(write)
+            })
+            .map_err(|e| format!("dial tcp {text}: {}", io_text(&e)))?;
             match tls {
                 None => Ok(Stream::Tcp(stream)),
                 Some(tls) => Ok(Stream::TlsTcp(handshake(tls, config, &host, stream)?)),
@@ -162,9 +254,11 @@ impl Stream {
             set(false).is_ok() && quiet
         };
         match self {
-            Self::Tcp(s) => peeked(&|on| s.set_nonblocking(on), &mut || s.peek(&mut byte)),
-            Self::TlsTcp(s) => peeked(&|on| s.sock.set_nonblocking(on), &mut || {
-                s.sock.peek(&mut byte)
+            Self::Tcp(s) => peeked(&|on| s.inner.set_nonblocking(on), &mut || {
+                s.inner.peek(&mut byte)
+            }),
+            Self::TlsTcp(s) => peeked(&|on| s.sock.inner.set_nonblocking(on), &mut || {
+                s.sock.inner.peek(&mut byte)
             }),
             // Unix sockets cannot be looked into on the stable toolchain; connecting anew is cheap.
             Self::Unix(_) | Self::TlsUnix(_) => false,
