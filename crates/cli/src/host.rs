@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    sync::mpsc::Receiver,
+    sync::mpsc::{Receiver, channel},
 };
 
 /// The `agent` command, which lives in the binary: only that may know every layer.
@@ -30,6 +30,8 @@ pub struct Host<'a> {
     /// Starts to catch interrupts (SIGINT, SIGTERM) and returns where they arrive. Called at most once, by the
     /// commands that clean up before they end; without the call the signals have their usual effect.
     pub interrupts: fn() -> Receiver<()>,
+    /// As `interrupts`, for hang-ups (SIGHUP), by which commands that run long read their files again.
+    pub hangups: fn() -> Receiver<()>,
     /// The agent command.
     pub agent: &'a dyn Agent,
     /// What stands behind `Revision` in `version`: Tribune's own version.
@@ -37,7 +39,7 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// The process's own streams and environment; `argv0` is how it was invoked.
+    /// The process's own streams and environment; `argv0` is how it was invoked. Hang-ups keep their usual effect.
     pub fn of_process(
         argv0: &str,
         agent: &'a dyn Agent,
@@ -54,6 +56,7 @@ impl<'a> Host<'a> {
             stderr: Box::new(std::io::stderr()),
             vars: vars.collect(),
             interrupts,
+            hangups: || channel().1,
             agent,
             revision: revision.to_owned(),
         }

@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     let program = args.next().unwrap_or_else(|| "tribune".to_owned());
     let rest: Vec<String> = args.collect();
     let agent = agent::AgentCommand;
-    let host = tribune_cli::Host::of_process(&program, &agent, interrupts::catch, agent::REVISION);
+    let mut host =
+        tribune_cli::Host::of_process(&program, &agent, interrupts::catch, agent::REVISION);
+    host.hangups = interrupts::catch_hangups;
     let code = tribune_cli::run(&rest, host);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -17,6 +17,7 @@ mod members;
 mod monitor;
 mod offline;
 mod raft;
+mod replicate;
 mod rtt;
 mod services;
 mod snapshot;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         monitor::COMMANDS,
         offline::COMMANDS,
         raft::COMMANDS,
+        replicate::COMMANDS,
         rtt::COMMANDS,
         services::COMMANDS,
         snapshot::COMMANDS,

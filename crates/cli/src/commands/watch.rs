@@ -166,7 +166,7 @@ fn plan(run: &Run<'_, '_>, kind: String) -> Result<Plan, Failure> {
 }
 
 /// A time as log lines show it, in UTC.
-fn stamp(since_1970: Duration) -> String {
+pub(super) fn stamp(since_1970: Duration) -> String {
     let (secs, ms) = (since_1970.as_secs(), since_1970.subsec_millis());
     let (days, rest) = (secs / 86_400, secs % 86_400);
     // Civil date from days, counting years from March so that the leap day is the last.

@@ -56,6 +56,7 @@ pub(crate) fn cli(args: &[&str], vars: &[(&str, &str)], stdin: &[u8]) -> Done {
         stderr: Box::new(err.clone()),
         vars,
         interrupts: || mpsc::channel().1,
+        hangups: || mpsc::channel().1,
         agent: &NoAgent,
         revision: "tribune-test".to_owned(),
     };
