@@ -10,6 +10,9 @@
 //! be connected to again, which one task looks for. So a datacenter that is gone costs the first callers seconds and
 //! the others nothing, and holds neither tasks nor memory here but that one task.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -69,11 +72,14 @@ impl Abroad {
 impl Client {
     /// False while nothing can be asked: there are no servers, or none could be reached lately.
     pub(crate) fn is_reachable(&self) -> bool {
-        let cut_off = match &self.place {
+        !self.is_cut_off() && self.server_count() > 0
+    }
+
+    fn is_cut_off(&self) -> bool {
+        match &self.place {
             Place::Home(_) => false,
             Place::Abroad(state) => state.cut_off.load(Ordering::Acquire),
-        };
-        !cut_off && self.server_count() > 0
+        }
     }
 
     /// True if the datacenter was asked since the last time this was.
