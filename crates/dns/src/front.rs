@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) recursors: Recursors,
     /// Questions that wait for something; when used up, further ones are dropped.
     pub(crate) waiting: Arc<Semaphore>,
+    /// The same for questions to other datacenters: those that cannot be reached use up nothing else.
+    pub(crate) waiting_abroad: Arc<Semaphore>,
     pub(crate) meters: Meters,
 }
 
@@ -159,6 +161,18 @@ impl Worker {
                 settings,
                 started_ns,
             }));
+        }
+    }
+}
+
+impl Shared {
+    /// The room in which a question waits.
+    pub(crate) fn room(&self, pending: &Pending) -> &Arc<Semaphore> {
+        match &pending.next {
+            Next::Lookup(lookup) if lookup.is_abroad(&pending.settings.options.datacenter) => {
+                &self.waiting_abroad
+            }
+            _ => &self.waiting,
         }
     }
 }

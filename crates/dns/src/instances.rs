@@ -63,10 +63,14 @@ fn choose<'a>(
     wan: bool,
     accept: Accept,
 ) -> Option<&'a str> {
-    let tag = |name: &str| tagged(name).filter(|address| !address.is_empty());
-    let wan_tag = |name: &str| if wan { tag(name) } else { None };
-    let v6 = || wan_tag("wan_ipv6").or_else(|| tag("lan_ipv6"));
-    let v4 = || wan_tag("wan_ipv4").or_else(|| tag("lan_ipv4"));
+    // A tag of the WAN counts even if it is empty: then there is no such address.
+    let wan_tag = |name: &str| if wan { tagged(name) } else { None };
+    let family = |wan: &str, lan: &str| {
+        let address = wan_tag(wan).or_else(|| tagged(lan));
+        address.filter(|address| !address.is_empty())
+    };
+    let v6 = || family("wan_ipv6", "lan_ipv6");
+    let v4 = || family("wan_ipv4", "lan_ipv4");
     let fallback = wan_tag("wan").unwrap_or(plain);
     let by_family = match accept {
         Accept::V4 => v4(),
@@ -475,6 +479,14 @@ mod tests {
             assert_eq!(got, Some(want), "{with} {wan} {accept:?}");
         }
         assert_eq!(choose("", none, false, Accept::Any), None);
+        let empty = |name: &str| match name {
+            "wan" | "wan_ipv4" => Some(""),
+            "lan_ipv4" => Some("10.0.0.4"),
+            _ => None,
+        };
+        assert_eq!(choose("127.0.0.1", empty, true, Accept::V4), None);
+        let lan = choose("127.0.0.1", empty, false, Accept::V4);
+        assert_eq!(lan, Some("10.0.0.4"));
         let only_wan = |name: &str| (name == "wan").then_some("1.1.1.1");
         assert_eq!(
             choose("127.0.0.1", only_wan, true, Accept::V4),

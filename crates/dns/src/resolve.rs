@@ -51,6 +51,18 @@ pub(crate) enum Lookup {
     Host(Name),
 }
 
+impl Lookup {
+    /// True if another datacenter than `own` is asked.
+    pub(crate) fn is_abroad(&self, own: &str) -> bool {
+        match self {
+            Lookup::Service { dc, .. } | Lookup::Node { dc, .. } => {
+                dc.as_ref().is_some_and(|dc| &**dc != own)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What was found out.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {

@@ -22,6 +22,8 @@ use crate::{tcp, udp};
 
 /// Questions that may wait for other servers at the same time.
 const WAITING_MAX: usize = 1024;
+/// Questions that may wait for servers of other datacenters at the same time.
+const WAITING_ABROAD_MAX: usize = 512;
 /// Kernel buffer per UDP socket: bursts wait there.
 const UDP_BUFFER_SIZE: usize = 1024 * 1024;
 /// Tries to find a port that is free for UDP and TCP when any will do.
@@ -91,6 +93,7 @@ pub(crate) async fn start(
             listen: addrs.clone().into(),
         },
         waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+        waiting_abroad: Arc::new(Semaphore::new(WAITING_ABROAD_MAX)),
         meters: Meters::new(&settings.options.node),
         settings: ArcSwap::from_pointee(settings),
     });

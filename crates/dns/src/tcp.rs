@@ -103,7 +103,7 @@ async fn converse(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Result<()>
             Now::Silence => continue,
             Now::Later(pending) => {
                 // Waits for room: the peer of a connection can be held back.
-                let Ok(_permit) = shared.waiting.acquire().await else {
+                let Ok(_permit) = shared.room(&pending).acquire().await else {
                     return Ok(());
                 };
                 answer.extend(answer_later(shared, &message, *pending, Transport::Tcp).await);

@@ -52,7 +52,8 @@ pub(crate) async fn serve(
                 Now::Silence => continue,
                 Now::Later(pending) => pending,
             };
-            let Ok(permit) = Arc::clone(&shared.waiting).try_acquire_owned() else {
+            let room = Arc::clone(shared.room(&pending));
+            let Ok(permit) = room.try_acquire_owned() else {
                 shared.meters.dropped();
                 continue;
             };

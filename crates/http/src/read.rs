@@ -108,6 +108,12 @@ impl ReadPlan {
         Ok(Step::Read(Box::new(self)))
     }
 
+    /// Addresses are shown as they are, even if `translate_wan_addrs` is on: the UI's endpoints.
+    pub(crate) fn untranslated(mut self) -> ReadPlan {
+        self.finish.addresses = Addresses::Lan;
+        self
+    }
+
     /// The endpoint may be served from the agent's cache: says so when the client asked.
     pub(crate) fn cacheable(mut self, cx: &Cx, req: &Req<'_>) -> ReadPlan {
         self.finish.cached = cx.options.use_cache && req.params.has("cached");

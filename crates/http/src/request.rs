@@ -101,9 +101,14 @@ impl<'r> Req<'r> {
         Ok(options)
     }
 
-    /// How to narrow and sort a list.
+    /// How to narrow and sort a list. Distances from a node are known in its datacenter, which is taken to be the agent's:
+    /// answers from elsewhere are not sorted.
     pub(crate) fn list_options(&self, cx: &Cx) -> ListOptions {
-        self.params.list_options(&cx.node)
+        let mut options = self.params.list_options(&cx.node);
+        if self.datacenter(cx).is_some() {
+            options.near = Text::default();
+        }
+        options
     }
 
     fn cache_control(&self) -> Result<(), ApiError> {

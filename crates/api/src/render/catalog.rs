@@ -24,36 +24,43 @@ pub(super) fn tags(out: &mut Vec<u8>, tags: &[Text], empty: EmptyTags) {
     }
 }
 
+/// The address for agents of other datacenters: the tagged one of a family, IPv6 first, of the WAN if there is one, else of
+/// the LAN; without any the one tagged `wan`, else the plain one. A tag of the WAN counts even if it is empty.
+fn translated<'a>(plain: &'a str, tagged: impl Fn(&str) -> Option<&'a str>) -> &'a str {
+    let family = |wan: &str, lan: &str| {
+        let address = tagged(wan).or_else(|| tagged(lan));
+        address.filter(|address| !address.is_empty())
+    };
+    family("wan_ipv6", "lan_ipv6")
+        .or_else(|| family("wan_ipv4", "lan_ipv4"))
+        .or_else(|| tagged(WAN))
+        .unwrap_or(plain)
+}
+
 fn node_address(node: &Node, addresses: Addresses) -> &str {
+    let tagged = |name: &str| {
+        let tags = node.tagged_addresses.as_ref()?;
+        tags.get(name).map(|address| &**address)
+    };
     match addresses {
         Addresses::Lan => &node.address,
-        Addresses::Wan => match node
-            .tagged_addresses
-            .as_ref()
-            .and_then(|tagged| tagged.get(WAN))
-        {
-            Some(wan) if !wan.is_empty() => wan,
-            _ => &node.address,
-        },
+        Addresses::Wan => translated(&node.address, tagged),
     }
 }
 
 fn service_address(service: &Service, addresses: Addresses) -> (&str, i64) {
-    if addresses == Addresses::Wan
-        && let Some((_, wan)) = service
-            .tagged_addresses
-            .iter()
-            .find(|(name, _)| &**name == WAN)
-        && !wan.address.is_empty()
-    {
-        let port = if wan.port != 0 {
-            wan.port
-        } else {
-            service.port
-        };
-        return (&wan.address, port);
+    let tag = |name: &str| {
+        let mut tags = service.tagged_addresses.iter();
+        tags.find(|(tag, _)| &**tag == name).map(|(_, tag)| tag)
+    };
+    match addresses {
+        Addresses::Lan => (&service.address, service.port),
+        Addresses::Wan => {
+            let address = translated(&service.address, |name| tag(name).map(|tag| &*tag.address));
+            let port = tag(WAN).map(|tag| tag.port).filter(|port| *port != 0);
+            (address, port.unwrap_or(service.port))
+        }
     }
-    (&service.address, service.port)
 }
 
 fn node_id(out: &mut Vec<u8>, piece: &[u8], node: &Node) {

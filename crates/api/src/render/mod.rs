@@ -51,6 +51,6 @@ pub enum Addresses {
     /// As registered.
     #[default]
     Lan,
-    /// The `wan` tagged address where there is one: `translate_wan_addrs`, answers from another datacenter.
+    /// Tagged addresses where there are any, those of the WAN first: `translate_wan_addrs`, answers from another datacenter.
     Wan,
 }

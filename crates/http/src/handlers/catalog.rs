@@ -14,21 +14,17 @@ use crate::request::Req;
 use crate::response;
 use crate::step::{Planned, with_body};
 
-/// The datacenter of a write: the body's, else the parameter's.
-fn write_datacenter(cx: &Cx, body: &Text, param: Option<Text>) -> Option<Text> {
-    if body.is_empty() {
-        param
-    } else {
-        Some(body.clone()).filter(|dc| **dc != *cx.datacenter)
-    }
+/// The datacenter of a write, which its body names; `None` is the own one. A parameter is not looked at.
+fn write_datacenter(cx: &Cx, body: &Text) -> Option<Text> {
+    (!body.is_empty() && **body != *cx.datacenter).then(|| body.clone())
 }
 
 /// Puts a node, a service and checks into the catalog.
 pub(crate) fn register(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
+    let (caller, pretty) = (req.caller.clone(), req.pretty);
     with_body(cx, req, move |cx, body| async move {
         let mut register = parse::register(&body).map_err(BodyError::into_api)?;
-        let dc = write_datacenter(&cx, &register.datacenter, dc);
+        let dc = write_datacenter(&cx, &register.datacenter);
         // The record keeps the datacenter it was written to.
         register.datacenter = dc.clone().unwrap_or_else(|| cx.datacenter.clone());
         cx.handle
@@ -40,10 +36,10 @@ pub(crate) fn register(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 
 /// Takes a node, a service or a check out of the catalog.
 pub(crate) fn deregister(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
+    let (caller, pretty) = (req.caller.clone(), req.pretty);
     with_body(cx, req, move |cx, body| async move {
         let deregister = parse::deregister(&body).map_err(BodyError::into_api)?;
-        let dc = write_datacenter(&cx, &deregister.datacenter, dc);
+        let dc = write_datacenter(&cx, &deregister.datacenter);
         cx.handle
             .write(&caller, dc.as_deref(), Write::Deregister(deregister))
             .await?;

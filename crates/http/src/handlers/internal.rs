@@ -26,6 +26,7 @@ pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Json(View::Plain),
         Headers::Always,
     )
+    .untranslated()
     .step()
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Found(View::OneNode),
         Headers::Always,
     )
+    .untranslated()
     .step()
 }
 
