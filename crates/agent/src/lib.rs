@@ -1,5 +1,6 @@
 //! An agent: local services and their checks, the server inside it, and the one handle the fronts use.
 
+mod cache;
 mod checks;
 mod client;
 mod cluster;
@@ -23,6 +24,7 @@ mod telemetry;
 mod tokens;
 mod watches;
 
+pub use cache::{Cached, Freshness};
 pub use client::ServerAddr;
 pub use gossip::PoolError;
 pub use handle::Handle;

@@ -22,7 +22,7 @@ use tribune_net::{CallFailure, CallResult, SnapshotReply};
 use tribune_server::Origin;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
-use tribune_types::query::{Query, ReadOptions};
+use tribune_types::query::{Query, ReadOptions, Reply};
 use tribune_types::text::Text;
 use tribune_types::write::Write;
 use tribune_wire::rpc::{self, Call, Envelope, Outline, ReplyForm, decode_call};
@@ -200,7 +200,17 @@ impl RpcServer {
         };
         let caller = caller(&envelope, peer);
         let answer = self.handle.read(&caller, query.clone(), &options).await?;
-        rpc::encode_reply(method, &query, answer.reply(), &answer.meta, reply)?;
+        let meta = &answer.meta;
+        if matches!(answer.reply(), Reply::Kv(_) | Reply::Keys(_)) {
+            // Every key has its own.
+            rpc::encode_reply(method, &query, answer.reply(), meta, reply)?;
+        } else {
+            let encoded = answer.shared.encoded(method, meta, |data| {
+                let mut out = Vec::new();
+                rpc::encode_reply(method, &query, data, meta, &mut out).map(|()| out)
+            })?;
+            reply.extend_from_slice(&encoded);
+        }
         Ok(())
     }
 

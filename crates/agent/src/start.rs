@@ -19,6 +19,7 @@ use tribune_server::{Authorizer, Bootstrap, NodeFacts, RecoveredServer, Server, 
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::text::text;
 
+use crate::cache::Cache;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::federation::Router;
@@ -200,16 +201,19 @@ impl Agent {
             }
             None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config))),
         });
+        let cache = Cache::new(env, &tasks, Arc::clone(&cluster), &config);
         let (process_tx, process) = mpsc::channel(4);
         let parts = LocalParts {
             reload,
             applied: {
                 let (telemetry, cluster) = (telemetry.clone(), Arc::clone(&cluster));
+                let cache = cache.clone();
                 Box::new(move |config| {
                     telemetry.reload(config, &host);
                     if let Some(client) = cluster.client() {
                         client.reload(config);
                     }
+                    cache.reload(config);
                     applied(config);
                 })
             },
@@ -243,6 +247,7 @@ impl Agent {
             identity,
             local,
             cluster,
+            cache,
             lan: Some(lan.clone()),
             wan: wan.clone(),
             telemetry,

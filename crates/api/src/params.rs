@@ -216,17 +216,32 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Checks a `Cache-Control` request header: only its numbers can be wrong.
-pub fn check_cache_control(header: &str) -> Result<(), ApiError> {
+/// What a `Cache-Control` request header asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheControl {
+    /// `max-age`, or zero for `must-revalidate`.
+    pub max_age: Option<Duration>,
+    /// `stale-if-error`.
+    pub stale_if_error: Option<Duration>,
+}
+
+/// Reads a `Cache-Control` request header: only its numbers can be wrong.
+pub fn parse_cache_control(header: &str) -> Result<CacheControl, ApiError> {
+    let mut control = CacheControl::default();
     for part in header.split(',') {
         let part = part.trim().to_ascii_lowercase();
-        if let Some(("max-age" | "stale-if-error", value)) = part.split_once('=')
-            && value.parse::<u64>().is_err()
-        {
-            return Err(ApiError::bad("Invalid Cache-Control header."));
+        let secs = |value: &str| {
+            let secs = value.parse().map(Duration::from_secs);
+            secs.map_err(|_| ApiError::bad("Invalid Cache-Control header."))
+        };
+        match part.split_once('=') {
+            Some(("max-age", value)) => control.max_age = Some(secs(value)?),
+            Some(("stale-if-error", value)) => control.stale_if_error = Some(secs(value)?),
+            _ if part == "must-revalidate" => control.max_age = Some(Duration::ZERO),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(control)
 }
 
 /// A Go boolean (`1`, `t`, `TRUE`, ...).

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use tribune_agent::{Answer, Form};
+use hyper::header::{AGE, CONTENT_TYPE, HeaderName, HeaderValue};
+use tribune_agent::{Answer, Cached, Form, Freshness};
 use tribune_api::errors::ApiError;
 use tribune_api::render::{self, Addresses, View};
 use tribune_types::caller::Caller;
@@ -27,6 +27,8 @@ pub(crate) struct ReadPlan {
     options: ReadOptions,
     caller: Caller,
     finish: Finish,
+    /// `?cached` was asked for and is allowed.
+    cached: Option<Freshness>,
 }
 
 /// What to make of a reply.
@@ -36,8 +38,6 @@ pub(crate) struct Finish {
     pretty: bool,
     gzip: bool,
     addresses: Addresses,
-    /// `?cached` was asked for and is allowed.
-    cached: bool,
     headers: Headers,
 }
 
@@ -92,7 +92,6 @@ impl ReadPlan {
             } else {
                 Addresses::Lan
             },
-            cached: false,
             headers,
         };
         ReadPlan {
@@ -100,6 +99,7 @@ impl ReadPlan {
             options,
             caller: req.caller.clone(),
             finish,
+            cached: None,
         }
     }
 
@@ -114,14 +114,20 @@ impl ReadPlan {
         self
     }
 
-    /// The endpoint may be served from the agent's cache: says so when the client asked.
-    pub(crate) fn cacheable(mut self, cx: &Cx, req: &Req<'_>) -> ReadPlan {
-        self.finish.cached = cx.options.use_cache && req.params.has("cached");
-        self
+    /// The endpoint may be served from the agent's cache: it is when the client asked.
+    pub(crate) fn cacheable(mut self, cx: &Cx, req: &Req<'_>) -> Result<ReadPlan, ApiError> {
+        let control = req.cache_control()?;
+        self.cached = (cx.options.use_cache && req.params.has("cached")).then_some(Freshness {
+            max_age: control.max_age,
+        });
+        Ok(self)
     }
 
     /// Runs the query: either the outcome, or the work that will give it.
     pub(crate) fn run(self, cx: &Arc<Cx>) -> Result<Outcome, Work> {
+        if let Some(freshness) = self.cached {
+            return self.run_cached(cx, freshness);
+        }
         if self.options.min_index.0 == 0
             && let Some(done) = cx.handle.read_now(&self.caller, &self.query, &self.options)
         {
@@ -133,10 +139,34 @@ impl ReadPlan {
             options,
             caller,
             finish,
+            ..
         } = self;
         Err(Box::pin(async move {
             let done = cx.handle.read(&caller, query, &options).await;
             Ok(finish.outcome(done.map_err(ApiError::from)))
+        }))
+    }
+
+    fn run_cached(self, cx: &Arc<Cx>, freshness: Freshness) -> Result<Outcome, Work> {
+        let ReadPlan {
+            query,
+            options,
+            caller,
+            finish,
+            ..
+        } = self;
+        let handle = &cx.handle;
+        if let Some(hit) = handle.read_cached_now(&caller, &query, &options, freshness) {
+            return Ok(Ok(finish.cached(hit, &options)));
+        }
+        let cx = Arc::clone(cx);
+        Err(Box::pin(async move {
+            let handle = &cx.handle;
+            let read = handle.read_cached(&caller, &query, &options, freshness);
+            Ok(match read.await {
+                Ok(cached) => finish.cached(cached, &options),
+                Err(err) => finish.outcome(Err(err.into())),
+            })
         }))
     }
 }
@@ -147,7 +177,8 @@ impl Finish {
             Ok(answer) => self.answer(&answer),
             Err(error) => {
                 let mut response = response::error(error);
-                if matches!(self.headers, Headers::Always | Headers::Consistency) {
+                let found = response.status() != StatusCode::NOT_FOUND;
+                if found && matches!(self.headers, Headers::Always | Headers::Consistency) {
                     response::set_meta(
                         &mut response,
                         &QueryMeta {
@@ -186,10 +217,20 @@ impl Finish {
                 response::set_consistency(&mut response, &answer.meta);
             }
         }
-        if self.cached {
+        response
+    }
+
+    /// An answer from the cache. It was fetched from any server, and shows the guarantee that was asked for.
+    fn cached(self, cached: Cached, options: &ReadOptions) -> Response {
+        let mut answer = cached.answer;
+        answer.meta.consistency = options.consistency;
+        let mut response = self.answer(&answer);
+        let found = HeaderValue::from_static(if cached.hit { "HIT" } else { "MISS" });
+        response.headers_mut().insert(response::CACHE, found);
+        if cached.hit {
             response
                 .headers_mut()
-                .insert(response::CACHE, HeaderValue::from_static("MISS"));
+                .insert(AGE, HeaderValue::from(cached.age.as_secs()));
         }
         response
     }

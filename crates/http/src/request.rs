@@ -6,7 +6,7 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderName};
 use tribune_api::errors::{ApiError, NAMESPACES_ENTERPRISE};
-use tribune_api::params::{Params, check_cache_control};
+use tribune_api::params::{CacheControl, Params, parse_cache_control};
 use tribune_types::caller::{Caller, Token};
 use tribune_types::query::{ListOptions, ReadOptions};
 use tribune_types::text::{Text, text};
@@ -111,14 +111,15 @@ impl<'r> Req<'r> {
         options
     }
 
-    fn cache_control(&self) -> Result<(), ApiError> {
+    /// What the client accepts from a cache.
+    pub(crate) fn cache_control(&self) -> Result<CacheControl, ApiError> {
         match self
             .headers
             .get(CACHE_CONTROL)
             .and_then(|value| value.to_str().ok())
         {
-            Some(header) => check_cache_control(header),
-            None => Ok(()),
+            Some(header) => parse_cache_control(header),
+            None => Ok(CacheControl::default()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tribune_types::id::Index;
 use tribune_types::query::{QueryMeta, Reply};
 
@@ -29,6 +30,14 @@ pub struct Shared {
     index: Index,
     rendered: [OnceLock<Bytes>; 4],
     derived: OnceLock<Arc<dyn Any + Send + Sync>>,
+    encoded: Mutex<Option<Encoded>>,
+}
+
+/// A reply as it went to a peer.
+struct Encoded {
+    method: Box<str>,
+    meta: QueryMeta,
+    bytes: Bytes,
 }
 
 impl Shared {
@@ -39,6 +48,7 @@ impl Shared {
             index,
             rendered: [const { OnceLock::new() }; 4],
             derived: OnceLock::new(),
+            encoded: Mutex::new(None),
         }
     }
 
@@ -57,6 +67,32 @@ impl Shared {
         self.rendered[form as usize]
             .get_or_init(|| make(&self.reply))
             .clone()
+    }
+
+    /// The bytes that answer `method` under `meta`, made by `make` unless they were the last that were asked for.
+    ///
+    /// # Errors
+    /// Those of `make`; nothing is kept then.
+    pub fn encoded<E>(
+        &self,
+        method: &str,
+        meta: &QueryMeta,
+        make: impl FnOnce(&Reply) -> Result<Vec<u8>, E>,
+    ) -> Result<Bytes, E> {
+        let mut kept = self.encoded.lock();
+        if let Some(last) = &*kept
+            && *last.method == *method
+            && last.meta == *meta
+        {
+            return Ok(last.bytes.clone());
+        }
+        let bytes = Bytes::from(make(&self.reply)?);
+        *kept = Some(Encoded {
+            method: method.into(),
+            meta: *meta,
+            bytes: bytes.clone(),
+        });
+        Ok(bytes)
     }
 
     /// A value some front derives from the reply (for instance the address list of DNS answers), made on first use.

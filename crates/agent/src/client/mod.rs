@@ -8,10 +8,13 @@
 //! A server that the pool takes for failed is not waited for until its connection fails, which takes half a minute: a
 //! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere.
 //!
-//! Memory: nothing while idle but one connection with its streams (see `tribune-net`).
+//! Memory: nothing while idle but one connection with its streams (see `tribune-net`), and replies that come often
+//! ([`recent`]).
 
 mod abroad;
+mod prepared;
 mod read;
+mod recent;
 mod snapshot;
 mod status;
 mod write;
@@ -34,6 +37,7 @@ use tribune_wire::rpc;
 
 use abroad::Abroad;
 pub(crate) use abroad::pool_options;
+use recent::Recent;
 pub use tribune_local::servers::ServerAddr;
 
 /// Longest time a server may take for what does not wait for a change: its own hold time, twice, and then some.
@@ -61,6 +65,7 @@ pub(crate) struct Client {
     servers: Mutex<Servers>,
     /// Other servers than before may be asked.
     servers_changed: Notify,
+    recent: Recent,
     place: Place,
     /// How long a request is tried again at home.
     hold: Duration,
@@ -88,6 +93,7 @@ impl Client {
             tasks: tasks.clone(),
             servers: Mutex::default(),
             servers_changed: Notify::new(),
+            recent: Recent::default(),
             place: Place::Home(Mutex::new(rate)),
             hold: config.performance.rpc_hold_timeout,
             query_time_max: config.http.max_query_time,
@@ -110,6 +116,7 @@ impl Client {
             tasks: tasks.clone(),
             servers: Mutex::default(),
             servers_changed: Notify::new(),
+            recent: Recent::default(),
             place: Place::Abroad(Abroad::new(own.clone())),
             hold: Duration::ZERO,
             query_time_max,

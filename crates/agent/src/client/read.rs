@@ -35,19 +35,18 @@ impl Client {
             // Seldom, and large: kept out of the future that parks.
             return Box::pin(self.reverse(caller, addr, options)).await;
         }
-        let (reply, meta) = self.ask(caller, &query, options).await?;
-        let too_old = options.consistency == Consistency::Stale
-            && options.max_stale.is_some_and(|max| meta.last_contact > max);
+        let answer = self.ask(caller, &query, options).await?;
+        let too_old = options.consistency == Consistency::Stale && { options.max_stale }
+            .is_some_and(|max| answer.meta.last_contact > max);
         if !too_old {
-            return Ok(answer(reply, meta));
+            return Ok(answer);
         }
         let leader = ReadOptions {
             consistency: Consistency::Default,
             max_stale: None,
             ..options.clone()
         };
-        let (reply, meta) = Box::pin(self.ask(caller, &query, &leader)).await?;
-        Ok(answer(reply, meta))
+        Box::pin(self.ask(caller, &query, &leader)).await
     }
 
     async fn ask(
@@ -55,19 +54,17 @@ impl Client {
         caller: &Caller,
         query: &Query,
         options: &ReadOptions,
-    ) -> Result<(Reply, QueryMeta), RpcError> {
+    ) -> Result<Answer, RpcError> {
         let dc = datacenter(&self.datacenter, options.datacenter.as_deref());
         let (method, body) = rpc::encode_query(query, options, dc, caller.token.secret())
             .ok_or_else(|| RpcError::Invalid("this query cannot be sent to a server".to_owned()))?;
         let deadline = self.deadline(options.min_index, options.wait);
         let bytes = self.call(Kind::Read, method, &body, deadline).await?;
         drop(body);
-        let (reply, meta) = rpc::decode_reply(query, &bytes).map_err(|err| unreadable(&err))?;
-        let meta = QueryMeta {
-            consistency: options.consistency,
-            ..meta
-        };
-        Ok((reply, meta))
+        let decoded = self.recent.decode(self.env.mono(), query, bytes);
+        let mut answer = decoded.map_err(|err| unreadable(&err))?;
+        answer.meta.consistency = options.consistency;
+        Ok(answer)
     }
 
     /// How long to wait for an answer: as long as the server may wait for a change, and then some.
@@ -97,29 +94,29 @@ impl Client {
     ) -> Result<Answer, RpcError> {
         let address = text(&addr.to_string());
         let nodes = Query::Nodes(ListOptions::default());
-        let (reply, meta) = self.ask(caller, &nodes, options).await?;
-        if let Reply::Nodes(nodes) = reply
+        let asked = self.ask(caller, &nodes, options).await?;
+        if let Reply::Nodes(nodes) = asked.reply()
             && let Some(node) = nodes.iter().find(|node| node.address == address)
         {
             let found = ReverseMatch::Node(Arc::clone(node));
-            return Ok(answer(Reply::Reverse(Some(found)), meta));
+            return Ok(answer(Reply::Reverse(Some(found)), asked.meta));
         }
         let services = Query::ServicesAt {
             address,
             options: ListOptions::default(),
         };
-        let (reply, meta) = self.ask(caller, &services, options).await?;
-        let found = match reply {
-            Reply::ServiceNodes(found) => found.into_iter().next(),
+        let asked = self.ask(caller, &services, options).await?;
+        let found = match asked.reply() {
+            Reply::ServiceNodes(found) => found.first(),
             _ => None,
         };
-        let found = found.map(|(_, service)| ReverseMatch::Service(service));
-        Ok(answer(Reply::Reverse(found), meta))
+        let found = found.map(|(_, service)| ReverseMatch::Service(Arc::clone(service)));
+        Ok(answer(Reply::Reverse(found), asked.meta))
     }
 }
 
 /// An answer that nothing else shares.
-fn answer(reply: Reply, meta: QueryMeta) -> Answer {
+pub(super) fn answer(reply: Reply, meta: QueryMeta) -> Answer {
     // Some methods carry no meta; clients count on an index of at least 1.
     let meta = QueryMeta {
         index: meta.index.max(Index(1)),

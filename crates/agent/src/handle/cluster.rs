@@ -13,7 +13,7 @@ pub use tribune_server::{SnapshotRestore, SnapshotSave};
 use super::Handle;
 use crate::events::{broadcast_error, validate};
 use crate::gossip::{AnnounceError, encode_event};
-use crate::{Answer, ServerAddr};
+use crate::{Answer, Cached, Freshness, ServerAddr};
 
 impl Handle {
     /// Tells a client agent which servers it may ask, in any order. Without effect on a server.
@@ -45,6 +45,32 @@ impl Handle {
         options: &ReadOptions,
     ) -> Result<Answer, RpcError> {
         self.inner.cluster.read(caller, query, options).await
+    }
+
+    /// Reads from the agent's cache if what it has will do. `None` means: use [`Handle::read_cached`].
+    pub fn read_cached_now(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
+        freshness: Freshness,
+    ) -> Option<Cached> {
+        self.inner.cache.get_now(caller, query, options, freshness)
+    }
+
+    /// Reads through the agent's cache, which keeps the answer and keeps it fresh from then on. The guarantee in `options`
+    /// is none of its business. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Handle::read`], if there is no answer that will do.
+    pub async fn read_cached(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        options: &ReadOptions,
+        freshness: Freshness,
+    ) -> Result<Cached, RpcError> {
+        { self.inner.cache.get(caller, query, options, freshness) }.await
     }
 
     /// Writes. A dropped write may still happen; it is never half done.

@@ -9,6 +9,7 @@ mod process;
 
 use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::cluster::Cluster;
 use crate::gossip::Pool;
 use crate::info::Identity;
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) local: Arc<LocalAgent>,
     /// The way to the servers.
     pub(crate) cluster: Arc<Cluster>,
+    /// Answers of it that are kept.
+    pub(crate) cache: Cache,
     /// The gossip pool of the datacenter; `None` where there is no network, in simulations of other parts.
     pub(crate) lan: Option<Pool>,
     /// The gossip pool of the servers of all datacenters; `None` on clients, and where it is turned off.

@@ -57,7 +57,7 @@ pub(super) struct Sizes {
 impl Default for Sizes {
     fn default() -> Sizes {
         Sizes {
-            initial: 4 << 20,
+            initial: 256 << 10,
             step: 1 << 20,
             checkpoint: 4 << 20,
             max: 256 << 20,

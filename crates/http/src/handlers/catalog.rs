@@ -58,7 +58,7 @@ pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Json(View::Plain),
         Headers::None,
     )
-    .cacheable(cx, req)
+    .cacheable(cx, req)?
     .step()
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Json(View::Plain),
         Headers::Consistency,
     )
-    .cacheable(cx, req)
+    .cacheable(cx, req)?
     .step()
 }
 
@@ -120,7 +120,7 @@ fn instances(cx: &Arc<Cx>, req: &mut Req<'_>, endpoint: Endpoint) -> Planned {
         Shape::Json(View::Plain),
         Headers::Consistency,
     )
-    .cacheable(cx, req)
+    .cacheable(cx, req)?
     .step()
 }
 

@@ -87,7 +87,7 @@ fn instances(cx: &Arc<Cx>, req: &mut Req<'_>, endpoint: Endpoint) -> Planned {
         },
         options,
     )
-    .cacheable(cx, req)
+    .cacheable(cx, req)?
     .step()
 }
 
