@@ -15,6 +15,7 @@ pub mod logs;
 pub mod node_id;
 mod peers_file;
 mod persist;
+mod prepared;
 mod profile;
 mod report;
 mod rpc;

@@ -133,6 +133,35 @@ impl RpcServer {
                 self.write(origin, peer, &envelope, write, &mut reply)
                     .await?;
             }
+            Call::ExecuteQuery {
+                envelope,
+                request,
+                options,
+            } => {
+                let (caller, options) = reading(&envelope, peer, options)?;
+                let executed = self.handle.execute_query(&caller, &request, &options);
+                rpc::encode_executed_query(&Box::pin(executed).await?, &mut reply);
+            }
+            Call::ExecuteQueryRemote {
+                envelope,
+                request,
+                options,
+            } => {
+                let (caller, options) = reading(&envelope, peer, options)?;
+                let executed = self
+                    .handle
+                    .execute_query_remote(&caller, &request, &options);
+                rpc::encode_executed_query(&Box::pin(executed).await?, &mut reply);
+            }
+            Call::ExplainQuery {
+                envelope,
+                request,
+                options,
+            } => {
+                let (caller, options) = reading(&envelope, peer, options)?;
+                let explained = self.handle.explain_query(&caller, &request, &options);
+                rpc::encode_explained_query(&Box::pin(explained).await?, &mut reply);
+            }
             Call::Answered {
                 envelope,
                 reply: known,
@@ -237,6 +266,20 @@ fn caller(envelope: &Envelope, peer: SocketAddr) -> Caller {
         token: envelope.token.clone(),
         addr: Some(peer.ip()),
     }
+}
+
+/// Who reads, and how. Agents judge the age of an answer, servers only tell it.
+fn reading(
+    envelope: &Envelope,
+    peer: SocketAddr,
+    options: ReadOptions,
+) -> Result<(Caller, ReadOptions), RpcError> {
+    let options = ReadOptions {
+        datacenter: Some(datacenter(envelope)?),
+        max_stale: None,
+        ..options
+    };
+    Ok((caller(envelope, peer), options))
 }
 
 /// The datacenter a request is for.

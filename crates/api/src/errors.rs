@@ -83,6 +83,7 @@ impl From<RpcError> for ApiError {
                 ApiError::new(403, error.to_string())
             }
             RpcError::NotFound(_) => ApiError::new(404, error.to_string()),
+            _ if error.is_query_not_found() => ApiError::not_found(error.to_string()),
             // Validation by the servers surfaces as 500.
             RpcError::State(StateError::Other(text))
             | RpcError::Invalid(text)
@@ -98,8 +99,6 @@ pub const ACL_DISABLED: &str = "ACL support disabled";
 pub const CONNECT_DISABLED: &str = "Connect must be enabled in order to use this endpoint";
 /// What is appended to decode errors about a `Namespace` field.
 pub const NAMESPACES_ENTERPRISE: &str = " - Namespaces are a Consul Enterprise feature";
-/// No such prepared query.
-pub const QUERY_NOT_FOUND: &str = "Query not found";
 /// `http_config.block_endpoints`.
 pub const ENDPOINT_BLOCKED: &str = "Endpoint is blocked by agent configuration";
 /// `http_config.allow_write_http_from`.
@@ -269,6 +268,16 @@ mod tests {
                 RpcError::Invalid("rpc error making call: Permission denied".into()),
                 403,
                 "rpc error making call: Permission denied",
+            ),
+            (
+                RpcError::State(StateError::QueryNotFound),
+                404,
+                "Query not found",
+            ),
+            (
+                RpcError::Remote("rpc error making call: Query not found".into()),
+                404,
+                "rpc error making call: Query not found",
             ),
             (
                 RpcError::State(StateError::MissingNode),

@@ -6,14 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribune_agent::{Answer, Handle};
+use tribune_agent::{Answer, Freshness, Handle};
 use tribune_types::caller::Caller;
+use tribune_types::duration::parse_go_signed;
 use tribune_types::error::RpcError;
-use tribune_types::query::{Consistency, ListOptions, Query, ReadOptions, ServiceQuery};
-use tribune_types::text::Text;
+use tribune_types::prepared::{ExecuteQuery, ExecutedQuery, QuerySource};
+use tribune_types::query::{Consistency, ListOptions, Query, QueryMeta, ReadOptions, ServiceQuery};
+use tribune_types::text::{Text, text};
 
+use crate::instances::ServiceView;
 use crate::options::Settings;
-use crate::resolve::{Fact, Lookup};
+use crate::resolve::{Executed, Fact, Lookup};
 
 /// Answers older than this are counted.
 const STALE_AFTER: Duration = Duration::from_secs(5);
@@ -41,10 +44,19 @@ impl Catalog {
     pub(crate) fn now(&self, lookup: &Lookup, settings: &Settings) -> Option<Fact> {
         match self {
             Catalog::Agent(handle) => {
+                if let Some((request, options)) = execution(lookup, settings) {
+                    let caller = Caller::internal();
+                    let done = handle.execute_query_now(&caller, &request, &options)?;
+                    return Some(executed(done, settings));
+                }
                 let (query, options) = question(lookup, settings)?;
-                handle
-                    .read_now(&Caller::internal(), &query, &options)
-                    .map(fact)
+                let caller = Caller::internal();
+                if is_cached(&query, settings) {
+                    let kept = Freshness::default();
+                    let cached = handle.read_cached_now(&caller, &query, &options, kept)?;
+                    return Some(fact(Ok(cached.answer)));
+                }
+                handle.read_now(&caller, &query, &options).map(fact)
             }
             #[cfg(test)]
             Catalog::Fixed(world, Waits::No) => world.catalog(lookup, settings),
@@ -57,10 +69,22 @@ impl Catalog {
     pub(crate) async fn fetch(&self, lookup: &Lookup, settings: &Settings) -> Fact {
         match self {
             Catalog::Agent(handle) => match question(lookup, settings) {
+                Some((query, options)) if is_cached(&query, settings) => {
+                    let (caller, kept) = (Caller::internal(), Freshness::default());
+                    let cached = handle.read_cached(&caller, &query, &options, kept).await;
+                    fact(cached.map(|cached| cached.answer))
+                }
                 Some((query, options)) => {
                     fact(handle.read(&Caller::internal(), query, &options).await)
                 }
-                None => Fact::Failed,
+                None => match execution(lookup, settings) {
+                    Some((request, options)) => {
+                        let caller = Caller::internal();
+                        let done = handle.execute_query(&caller, &request, &options).await;
+                        executed(done, settings)
+                    }
+                    None => Fact::Failed,
+                },
             },
             #[cfg(test)]
             Catalog::Fixed(world, _) => {
@@ -101,30 +125,82 @@ fn question(lookup: &Lookup, settings: &Settings) -> Option<(Query, ReadOptions)
             dc.as_ref(),
         ),
         Lookup::Reverse(addr) => (Query::Reverse { addr: *addr }, None),
-        Lookup::Host(_) => return None,
+        Lookup::Query { .. } | Lookup::Host(_) => return None,
     };
+    Some((query, read_options(dc, settings)))
+}
+
+fn read_options(dc: Option<&Text>, settings: &Settings) -> ReadOptions {
     let (consistency, max_stale) = if settings.options.allow_stale {
         (Consistency::Stale, Some(settings.options.max_stale))
     } else {
         (Consistency::Default, None)
     };
-    Some((
-        query,
-        ReadOptions {
-            datacenter: dc.cloned(),
-            consistency,
-            max_stale,
-            ..ReadOptions::default()
+    ReadOptions {
+        datacenter: dc.cloned(),
+        consistency,
+        max_stale,
+        ..ReadOptions::default()
+    }
+}
+
+/// The prepared query to be carried out for a lookup, if it is for one.
+fn execution(lookup: &Lookup, settings: &Settings) -> Option<(ExecuteQuery, ReadOptions)> {
+    let Lookup::Query { name, dc, client } = lookup else {
+        return None;
+    };
+    let request = ExecuteQuery {
+        name: name.clone(),
+        agent: QuerySource {
+            datacenter: settings.options.datacenter.clone(),
+            node: settings.options.node.clone(),
+            ..QuerySource::default()
         },
-    ))
+        source: QuerySource {
+            ip: text(&client.to_canonical().to_string()),
+            ..QuerySource::default()
+        },
+        ..ExecuteQuery::default()
+    };
+    Some((request, read_options(dc.as_ref(), settings)))
+}
+
+fn executed(done: Result<ExecutedQuery, RpcError>, settings: &Settings) -> Fact {
+    let found = match done {
+        Ok(found) => found,
+        Err(err) if err.is_no_path() || err.is_query_not_found() => return Fact::NoPath,
+        Err(err) => {
+            tracing::debug!(%err, "prepared query for dns failed");
+            return Fact::Failed;
+        }
+    };
+    count_stale(&found.meta);
+    // The servers have looked at it when it was stored; one out of an archive may hold anything.
+    let ttl = parse_go_signed(&found.dns.ttl).ok();
+    let ttl = ttl.filter(|_| !found.dns.ttl.is_empty());
+    let seconds = |nanos: i64| u32::try_from(nanos / 1_000_000_000).unwrap_or_default();
+    Fact::Executed(Arc::new(Executed {
+        view: ServiceView::listed(&found.nodes, &found.datacenter, settings),
+        service: found.service,
+        ttl: ttl.map(seconds),
+    }))
+}
+
+fn count_stale(meta: &QueryMeta) {
+    if meta.last_contact > STALE_AFTER {
+        metrics::counter!("consul.dns.stale_queries").increment(1);
+    }
+}
+
+/// True if the answer comes from the agent's cache (spec dns.md 7): lookups of services and nodes do.
+fn is_cached(query: &Query, settings: &Settings) -> bool {
+    settings.options.use_cache && !matches!(query, Query::Reverse { .. })
 }
 
 fn fact(outcome: Result<Answer, RpcError>) -> Fact {
     match outcome {
         Ok(answer) => {
-            if answer.meta.last_contact > STALE_AFTER {
-                metrics::counter!("consul.dns.stale_queries").increment(1);
-            }
+            count_stale(&answer.meta);
             Fact::Catalog(Arc::clone(&answer.shared))
         }
         Err(err) if err.is_no_path() => Fact::NoPath,

@@ -3,6 +3,7 @@
 //! [`Worker::answer_now`] serves what needs no waiting, with memory that is reused; what is left over goes to
 //! [`answer_later`] in a task of its own.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ pub(crate) struct Pending {
     request: Box<Request>,
     facts: Facts,
     next: Next,
+    client: IpAddr,
     seed: u64,
     settings: Arc<Settings>,
     started_ns: u64,
@@ -113,6 +115,7 @@ impl Worker {
     pub(crate) fn answer_now(
         &mut self,
         packet: &[u8],
+        peer: IpAddr,
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Now {
@@ -126,6 +129,7 @@ impl Worker {
         };
         let started_ns = self.shared.env.mono().0;
         let settings = self.shared.settings.load();
+        let client = request.client(peer);
         let seed = self.rng.next();
         self.facts.clear();
         let now_unix = unix_seconds(&self.shared.env);
@@ -134,6 +138,7 @@ impl Worker {
                 settings: &settings,
                 facts: &self.facts,
                 transport,
+                client,
                 now_unix,
                 seed,
             };
@@ -157,6 +162,7 @@ impl Worker {
                 request: Box::new(request),
                 facts,
                 next,
+                client,
                 seed,
                 settings,
                 started_ns,
@@ -188,6 +194,7 @@ pub(crate) async fn answer_later(
         request,
         mut facts,
         mut next,
+        client,
         seed,
         settings,
         started_ns,
@@ -221,6 +228,7 @@ pub(crate) async fn answer_later(
             settings: &settings,
             facts: &facts,
             transport,
+            client,
             now_unix,
             seed,
         };

@@ -51,6 +51,7 @@ impl Core {
                 settings: &self.settings,
                 facts: &facts,
                 transport: if tcp { Transport::Tcp } else { Transport::Udp },
+                client: std::net::IpAddr::from([127, 0, 0, 1]),
                 now_unix: 1,
                 seed: 1,
             };

@@ -149,6 +149,7 @@ fn run(world: &World, settings: &Settings, packet: &[u8], transport: Transport) 
             settings,
             facts: &facts,
             transport,
+            client: std::net::IpAddr::from([127, 0, 0, 1]),
             now_unix: 1_700_000_000,
             seed: 11,
         };
@@ -321,6 +322,7 @@ fn each_of_the_instances_is_answered_about_equally_often() {
                 settings: &settings,
                 facts: &facts,
                 transport: Transport::Udp,
+                client: std::net::IpAddr::from([127, 0, 0, 1]),
                 now_unix: 1,
                 seed,
             };

@@ -39,6 +39,7 @@ impl Target {
                         settings: &self.settings,
                         facts: &facts,
                         transport: Transport::Udp,
+                        client: std::net::IpAddr::from([127, 0, 0, 1]),
                         now_unix: 1,
                         seed: 1,
                     };

@@ -11,10 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tribune_types::catalog::{Node, Service, Status};
-use tribune_types::query::Reply;
+use tribune_types::query::{Instance, Reply};
 use tribune_types::text::Text;
 
 use crate::options::Settings;
+use crate::pick::Order;
 use crate::wire::{Name, character_strings};
 
 /// An address as registered: a number or a name to be resolved.
@@ -253,6 +254,8 @@ pub(crate) struct ServiceView {
     all: Pools,
     /// Pools without warnings; `None` when there are no warnings.
     passing: Option<Pools>,
+    /// In which order they are given out.
+    pub(crate) order: Order,
     /// What of the settings went into it, which never changes while a server runs.
     domain: Name,
 }
@@ -265,18 +268,38 @@ impl ServiceView {
                 candidates: Vec::new(),
                 all: Pools::default(),
                 passing: None,
+                order: Order::Random,
                 domain: settings.domain.clone(),
             };
         };
-        let mut candidates = Vec::with_capacity(instances.len());
-        let mut keys = Vec::with_capacity(instances.len());
-        let mut warning = Vec::with_capacity(instances.len());
+        let healthy = |instance: &Instance| instance.status() != Status::Critical;
+        ServiceView::of(
+            instances.iter().filter(|i| healthy(i)),
+            Order::Random,
+            dc,
+            settings,
+        )
+    }
+
+    /// Derives the view of what a prepared query found: all of it, in its order.
+    pub(crate) fn listed(instances: &[Instance], dc: &str, settings: &Settings) -> ServiceView {
+        ServiceView::of(instances.iter(), Order::Listed, dc, settings)
+    }
+
+    fn of<'a>(
+        instances: impl Iterator<Item = &'a Instance>,
+        order: Order,
+        dc: &str,
+        settings: &Settings,
+    ) -> ServiceView {
+        let (_, count) = instances.size_hint();
+        let count = count.unwrap_or_default();
+        let mut candidates = Vec::with_capacity(count);
+        let mut keys = Vec::with_capacity(count);
+        let mut warning = Vec::with_capacity(count);
         let mut node_names: HashMap<Text, Option<Name>> = HashMap::new();
         for instance in instances {
             let status = instance.status();
-            if status == Status::Critical {
-                continue;
-            }
             let (node, service) = (&instance.node, &instance.service);
             let dc = if node.datacenter.is_empty() {
                 dc
@@ -299,6 +322,7 @@ impl ServiceView {
             candidates,
             all,
             passing,
+            order,
             domain: settings.domain.clone(),
         }
     }
@@ -353,10 +377,11 @@ fn candidate(
         None
     };
     let weights = service.weights.unwrap_or_default();
-    let weight = if status == Status::Passing {
-        weights.passing
-    } else {
-        weights.warning
+    let weight = match status {
+        Status::Passing => weights.passing,
+        Status::Warning => weights.warning,
+        // Only queries that ignore the check give it out.
+        Status::Critical => 0,
     };
     Candidate {
         node: Arc::clone(node),

@@ -10,7 +10,6 @@
 //! look up. `instances` derives from an answer of the catalog, once per version of it, what questions pick from, so
 //! that a question costs the same for 3 and for 3,000 instances.
 //!
-//! Not here: prepared queries (every one is unknown), the agent's cache (`use_cache`).
 
 mod catalog;
 mod front;
@@ -22,6 +21,8 @@ mod message;
 mod name;
 mod options;
 mod pick;
+#[cfg(test)]
+mod prepared;
 mod records;
 mod recursor;
 mod resolve;

@@ -13,6 +13,8 @@
 //! nothing after the header                    REFUSED, header only
 //! ```
 
+use std::net::IpAddr;
+
 use crate::wire::{Malformed, NAME_SIZE_MAX, rcode, read_name, rtype, u16_at};
 
 /// Size of the fixed header.
@@ -106,6 +108,18 @@ pub(crate) struct ClientSubnet {
 }
 
 impl ClientSubnet {
+    /// The address; `None` of a family that is none.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self.family {
+            1 => {
+                let [a, b, c, d, ..] = self.address;
+                Some(IpAddr::from([a, b, c, d]))
+            }
+            2 => Some(IpAddr::from(self.address)),
+            _ => None,
+        }
+    }
+
     /// Bytes of the address that are written.
     pub(crate) fn address_size(&self) -> usize {
         usize::from(self.prefix).div_ceil(8)
@@ -113,6 +127,12 @@ impl ClientSubnet {
 }
 
 impl Request {
+    /// The address of the client: what a resolver says of it, else where the packet came from.
+    pub(crate) fn client(&self, peer: IpAddr) -> IpAddr {
+        let subnet = self.edns.and_then(|edns| edns.subnet);
+        subnet.and_then(|subnet| subnet.ip()).unwrap_or(peer)
+    }
+
     /// Header bits of an answer before AA, TC, RA and the code: RD and CD are copied from queries only.
     pub(crate) fn answer_flags(&self) -> u16 {
         let copied = if self.flags & OPCODE_BITS == 0 {

@@ -38,7 +38,7 @@ pub(crate) enum Asked {
     /// A node.
     Node { name: Text, dc: Option<Text> },
     /// A prepared query, by name or ID.
-    Query,
+    Query { name: Text, dc: Option<Text> },
     /// The address written in the name.
     Addr(IpAddr),
     /// An address of no known length: exists, has no records.
@@ -216,7 +216,12 @@ pub(crate) fn asked(labels: &Labels, qtype: u16, settings: &Settings) -> Asked {
                 dc,
             };
         }
-        Keyword::Query => return Asked::Query,
+        Keyword::Query => {
+            return Asked::Query {
+                name: labels.join(0..args),
+                dc,
+            };
+        }
         Keyword::Connect => Endpoint::Connect,
         Keyword::Ingress => Endpoint::Ingress,
         Keyword::Service | Keyword::Addr => {
@@ -418,7 +423,14 @@ mod tests {
                     dc: Some(text("dc9")),
                 },
             ),
-            ("x.query.consul", rtype::A, Asked::Query),
+            (
+                "X.y.query.dc2.consul",
+                rtype::A,
+                Asked::Query {
+                    name: text("x.y"),
+                    dc: Some(text("dc2")),
+                },
+            ),
             ("query.consul", rtype::A, Asked::Invalid),
             (
                 "7f000001.addr.consul",

@@ -33,6 +33,8 @@ pub struct DnsOptions {
     pub recursor_timeout: Duration,
     /// Let any server answer. Default true.
     pub allow_stale: bool,
+    /// Answer from the agent's cache. Default false.
+    pub use_cache: bool,
     /// With `allow_stale`: ask the leader if the answer is older. Default 87600 h.
     pub max_stale: Duration,
     /// TTL of node, address and NS records. Default 0; cut to whole seconds.
@@ -92,6 +94,7 @@ impl Default for DnsOptions {
             recursors: Vec::new(),
             recursor_timeout: Duration::from_secs(2),
             allow_stale: true,
+            use_cache: false,
             max_stale: Duration::from_secs(87_600 * 3600),
             node_ttl: Duration::ZERO,
             service_ttl: Vec::new(),

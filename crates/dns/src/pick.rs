@@ -28,6 +28,15 @@ impl Rng {
     }
 }
 
+/// In which order members are picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// At random.
+    Random,
+    /// As they stand in the pool: somebody else has put them into an order.
+    Listed,
+}
+
 /// Reused memory of picking.
 #[derive(Debug, Default)]
 pub(crate) struct Picker {
@@ -40,11 +49,12 @@ pub(crate) struct Picker {
 }
 
 impl Picker {
-    /// Calls `take` with members of `pool` in random order, leaving out those whose number came before, until it says
+    /// Calls `take` with members of `pool` in an order, leaving out those whose number came before, until it says
     /// false or none is left.
     pub(crate) fn each_distinct(
         &mut self,
         pool: &Pool,
+        order: Order,
         rng: &mut Rng,
         mut take: impl FnMut(u32) -> bool,
     ) {
@@ -56,7 +66,7 @@ impl Picker {
         }
         let mut left = pool.distinct;
         let count = pool.members.len();
-        self.each(count, rng, |seen, generation, index| {
+        self.each(count, order, rng, |seen, generation, index| {
             let (member, number) = pool.members[index];
             let mark = &mut seen[number as usize];
             if *mark == generation {
@@ -71,6 +81,7 @@ impl Picker {
     fn each(
         &mut self,
         count: usize,
+        order: Order,
         rng: &mut Rng,
         mut take: impl FnMut(&mut [u32], u32, usize) -> bool,
     ) {
@@ -80,7 +91,10 @@ impl Picker {
         }
         self.swaps.clear();
         for place in 0..count {
-            let other = place + rng.below(count - place);
+            let other = match order {
+                Order::Random => place + rng.below(count - place),
+                Order::Listed => place,
+            };
             self.order.swap(place, other);
             self.swaps.push((
                 u32::try_from(place).unwrap_or(0),
@@ -95,12 +109,12 @@ impl Picker {
         }
     }
 
-    /// One of `members` at random.
-    pub(crate) fn one(members: &[u32], rng: &mut Rng) -> Option<u32> {
-        if members.is_empty() {
-            None
-        } else {
-            members.get(rng.below(members.len())).copied()
+    /// One of `members`.
+    pub(crate) fn one(members: &[u32], order: Order, rng: &mut Rng) -> Option<u32> {
+        match order {
+            _ if members.is_empty() => None,
+            Order::Random => members.get(rng.below(members.len())).copied(),
+            Order::Listed => members.first().copied(),
         }
     }
 }
@@ -129,7 +143,7 @@ mod tests {
         const ROUNDS: u32 = 40_000;
         for _ in 0..ROUNDS {
             let mut place = 0;
-            picker.each_distinct(&pool, &mut rng, |member| {
+            picker.each_distinct(&pool, Order::Random, &mut rng, |member| {
                 counts[member as usize][place] += 1;
                 place += 1;
                 place < 3
@@ -152,7 +166,7 @@ mod tests {
         let mut first = 0;
         for _ in 0..10_000 {
             let mut got = Vec::new();
-            picker.each_distinct(&pool, &mut rng, |member| {
+            picker.each_distinct(&pool, Order::Random, &mut rng, |member| {
                 got.push(pool.members[member as usize].1);
                 true
             });
@@ -167,9 +181,8 @@ mod tests {
     fn the_scratch_order_is_the_identity_after_every_use() {
         let (mut picker, mut rng) = (Picker::default(), Rng::new(1));
         for size in [5u32, 50, 3, 0, 50] {
-            picker.each_distinct(&pool(&(0..size).collect::<Vec<_>>()), &mut rng, |member| {
-                member % 7 != 6
-            });
+            let members = pool(&(0..size).collect::<Vec<_>>());
+            picker.each_distinct(&members, Order::Random, &mut rng, |member| member % 7 != 6);
             assert!(
                 picker
                     .order
@@ -178,5 +191,18 @@ mod tests {
                     .all(|(at, value)| at as u32 == *value)
             );
         }
+    }
+
+    #[test]
+    fn what_is_in_an_order_keeps_it() {
+        let (mut picker, mut rng) = (Picker::default(), Rng::new(5));
+        let mut got = Vec::new();
+        picker.each_distinct(&pool(&[0, 1, 0, 2, 3]), Order::Listed, &mut rng, |member| {
+            got.push(member);
+            got.len() < 3
+        });
+        assert_eq!(got, [0, 1, 3]);
+        assert_eq!(Picker::one(&[7, 8], Order::Listed, &mut rng), Some(7));
+        assert_eq!(Picker::one(&[], Order::Listed, &mut rng), None);
     }
 }

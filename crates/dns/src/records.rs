@@ -19,6 +19,8 @@ pub(crate) struct Response {
     pub(crate) truncated: bool,
     /// Answer the client's OPT with one.
     pub(crate) edns: bool,
+    /// The answer is for the client's subnet alone.
+    pub(crate) for_subnet: bool,
     pub(crate) answer: Vec<Record>,
     pub(crate) authority: Vec<Record>,
     pub(crate) additional: Vec<Record>,
@@ -32,6 +34,7 @@ impl Response {
         self.recursion_available = recursion_available;
         self.truncated = false;
         self.edns = true;
+        self.for_subnet = false;
         self.answer.clear();
         self.authority.clear();
         self.additional.clear();

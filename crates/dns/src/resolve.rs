@@ -45,6 +45,12 @@ pub(crate) enum Lookup {
     },
     /// A node.
     Node { name: Text, dc: Option<Text> },
+    /// What a prepared query finds for a client.
+    Query {
+        name: Text,
+        dc: Option<Text>,
+        client: IpAddr,
+    },
     /// What has an address.
     Reverse(IpAddr),
     /// The address records of a name elsewhere.
@@ -58,6 +64,8 @@ impl Lookup {
             Lookup::Service { dc, .. } | Lookup::Node { dc, .. } => {
                 dc.as_ref().is_some_and(|dc| &**dc != own)
             }
+            // Whether it is carried out elsewhere, nobody knows before.
+            Lookup::Query { .. } => true,
             _ => false,
         }
     }
@@ -68,12 +76,25 @@ impl Lookup {
 pub(crate) enum Fact {
     /// An answer of the catalog.
     Catalog(Arc<tribune_agent::Shared>),
-    /// The datacenter is unknown.
+    /// What a prepared query found.
+    Executed(Arc<Executed>),
+    /// The datacenter is unknown, or the prepared query.
     NoPath,
     /// It could not be found out.
     Failed,
     /// Records of a name elsewhere; empty if it has none or nobody knows.
     Host(Arc<[Record]>),
+}
+
+/// What a prepared query found.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    /// The instances, in the order to be tried.
+    pub(crate) view: ServiceView,
+    /// Service that was looked for.
+    pub(crate) service: Text,
+    /// What the query says.
+    pub(crate) ttl: Option<u32>,
 }
 
 /// The facts of one question.
@@ -123,6 +144,8 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) facts: &'a Facts,
     pub(crate) transport: Transport,
+    /// Whoever asks, or for whom a resolver asks that says so.
+    pub(crate) client: IpAddr,
     pub(crate) now_unix: u32,
     pub(crate) seed: u64,
 }
@@ -290,8 +313,8 @@ impl Resolver<'_> {
                 Ok(())
             }
             Asked::Nothing => Ok(()),
-            // Prepared queries are not there yet, so every one is unknown.
-            Asked::Query | Asked::Invalid => {
+            Asked::Query { name, dc } => self.query(question, name, dc, deep, response),
+            Asked::Invalid => {
                 self.no_such_name(response);
                 Ok(())
             }
@@ -345,19 +368,63 @@ impl Resolver<'_> {
             return Ok(());
         }
         let ttl = settings.service_ttl(&name);
+        self.instances(question, &view, pools, ttl, deep, response)
+    }
+
+    /// What a prepared query finds. The answer is for this client alone.
+    fn query(
+        &mut self,
+        question: &Question<'_>,
+        name: Text,
+        dc: Option<Text>,
+        deep: u8,
+        response: &mut Response,
+    ) -> Result<(), Lookup> {
+        response.for_subnet = true;
+        let client = self.context.client;
+        match self.fact(Lookup::Query { name, dc, client })? {
+            Fact::Executed(found) if !found.view.candidates.is_empty() => {
+                let found = Arc::clone(found);
+                let ttl = found.ttl;
+                let ttl = ttl.unwrap_or_else(|| self.settings().service_ttl(&found.service));
+                let pools = found.view.pools(false);
+                self.instances(question, &found.view, pools, ttl, deep, response)
+            }
+            Fact::Executed(_) | Fact::NoPath => {
+                self.no_such_name(response);
+                Ok(())
+            }
+            Fact::Catalog(_) | Fact::Failed | Fact::Host(_) => {
+                response.fail(rcode::SERVFAIL);
+                Ok(())
+            }
+        }
+    }
+
+    /// Records of instances, cut to the client's size.
+    fn instances(
+        &mut self,
+        question: &Question<'_>,
+        view: &ServiceView,
+        pools: &Pools,
+        ttl: u32,
+        deep: u8,
+        response: &mut Response,
+    ) -> Result<(), Lookup> {
+        let settings = self.context.settings;
         match question.qtype {
-            rtype::SRV => self.service_targets(question, &view, pools, ttl, deep, response)?,
+            rtype::SRV => self.service_targets(question, view, pools, ttl, deep, response)?,
             rtype::A => {
-                self.service_addresses(question, &view, pools, Accept::V4, ttl, deep, response)?
+                self.service_addresses(question, view, pools, Accept::V4, ttl, deep, response)?
             }
             rtype::AAAA => {
-                self.service_addresses(question, &view, pools, Accept::V6, ttl, deep, response)?
+                self.service_addresses(question, view, pools, Accept::V6, ttl, deep, response)?
             }
             rtype::ANY | rtype::TXT => {
-                self.service_addresses(question, &view, pools, Accept::Any, ttl, deep, response)?
+                self.service_addresses(question, view, pools, Accept::Any, ttl, deep, response)?
             }
             // No addresses, but an alias stands for every type.
-            _ => self.service_alias(question, &view, pools, Accept::Any, ttl, deep, response)?,
+            _ => self.service_alias(question, view, pools, Accept::Any, ttl, deep, response)?,
         }
         let trimmed = shape::trim(
             response,
@@ -397,7 +464,7 @@ impl Resolver<'_> {
                 self.no_such_name(response);
                 Ok(None)
             }
-            Fact::Failed | Fact::Host(_) => {
+            Fact::Failed | Fact::Host(_) | Fact::Executed(_) => {
                 response.fail(rcode::SERVFAIL);
                 Ok(None)
             }
@@ -425,8 +492,11 @@ impl Resolver<'_> {
         };
         let kind = accept as usize;
         let answer = &mut response.answer;
-        self.picker
-            .each_distinct(pools.addresses(accept), &mut self.rng, |index| {
+        self.picker.each_distinct(
+            pools.addresses(accept),
+            view.order,
+            &mut self.rng,
+            |index| {
                 if let Some(Some(address)) = view
                     .candidates
                     .get(index as usize)
@@ -440,7 +510,8 @@ impl Resolver<'_> {
                     ));
                 }
                 answer.len() < wanted
-            });
+            },
+        );
         if response.answer.is_empty() {
             self.service_alias(question, view, pools, accept, ttl, deep, response)
         } else {
@@ -461,7 +532,7 @@ impl Resolver<'_> {
         response: &mut Response,
     ) -> Result<(), Lookup> {
         let kind = accept as usize;
-        let Some(index) = Picker::one(&pools.hosts[kind], &mut self.rng) else {
+        let Some(index) = Picker::one(&pools.hosts[kind], view.order, &mut self.rng) else {
             return Ok(());
         };
         let Some(candidate) = view.candidates.get(index as usize) else {
@@ -535,7 +606,7 @@ impl Resolver<'_> {
         let wanted = question.limits.answers_needed(question.qtype);
         let mut picked = Vec::with_capacity(wanted.min(pools.srv.distinct as usize));
         self.picker
-            .each_distinct(&pools.srv, &mut self.rng, |index| {
+            .each_distinct(&pools.srv, view.order, &mut self.rng, |index| {
                 picked.push(index);
                 picked.len() < wanted
             });
@@ -687,7 +758,7 @@ impl Resolver<'_> {
                 self.no_such_name(response);
                 return Ok(());
             }
-            Fact::Failed | Fact::Host(_) => {
+            Fact::Failed | Fact::Host(_) | Fact::Executed(_) => {
                 response.fail(rcode::SERVFAIL);
                 return Ok(());
             }
@@ -764,6 +835,7 @@ impl Resolver<'_> {
         let mut names: Vec<Name> = Vec::new();
         self.picker.each_distinct(
             &view.pools(settings.options.only_passing).srv,
+            view.order,
             &mut self.rng,
             |index| {
                 let Some(candidate) = view.candidates.get(index as usize) else {

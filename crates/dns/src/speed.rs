@@ -52,6 +52,7 @@ fn speed_of_service_questions() {
                         settings: &settings,
                         facts: &facts,
                         transport: Transport::Udp,
+                        client: std::net::IpAddr::from([127, 0, 0, 1]),
                         now_unix: 1,
                         seed: rng.next(),
                     };

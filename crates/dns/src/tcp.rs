@@ -5,6 +5,7 @@
 //! Beyond the connection bound new ones are closed at once.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(crate) async fn serve(
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                outcome = converse(&task_shared, stream) => {
+                outcome = converse(&task_shared, peer.ip(), stream) => {
                     if let Err(err) = outcome {
                         tracing::trace!(%peer, %err, "dns connection ended");
                     }
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Result<()> {
+async fn converse(shared: &Arc<Shared>, peer: IpAddr, mut stream: TcpStream) -> io::Result<()> {
     // Answers are written whole.
     stream.set_nodelay(true)?;
     let mut worker = Worker::new(Arc::clone(shared));
@@ -98,7 +99,7 @@ async fn converse(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Result<()>
         }
         answer.clear();
         answer.extend_from_slice(&[0, 0]);
-        match worker.answer_now(&message, Transport::Tcp, &mut answer) {
+        match worker.answer_now(&message, peer, Transport::Tcp, &mut answer) {
             Now::Answered => {}
             Now::Silence => continue,
             Now::Later(pending) => {

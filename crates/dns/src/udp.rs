@@ -44,7 +44,7 @@ pub(crate) async fn serve(
         }
         for (peer, packet) in received.iter() {
             answer.clear();
-            let pending = match worker.answer_now(packet, Transport::Udp, &mut answer) {
+            let pending = match worker.answer_now(packet, peer.ip(), Transport::Udp, &mut answer) {
                 Now::Answered => {
                     answers.push(peer, &answer);
                     continue;

@@ -213,6 +213,8 @@ impl World {
                     dc,
                 )
             }
+            // There are none.
+            Lookup::Query { .. } => return Some(Fact::NoPath),
             Lookup::Reverse(addr) => (Reply::Reverse(self.reverse(*addr)), &None),
             Lookup::Host(_) => return None,
         };

@@ -9,7 +9,7 @@
 
 use crate::message::{HEADER_SIZE, Request};
 use crate::records::Response;
-use crate::wire::{Data, Owner, Record, rtype};
+use crate::wire::{Data, Owner, Record, rcode, rtype};
 
 /// Offsets from here on cannot be pointed to.
 const POINTER_MAX: usize = 0x4000;
@@ -319,8 +319,13 @@ pub(crate) fn write(
                 writer.u16(8);
                 writer.u16(option);
                 writer.u16(subnet.family);
-                // The scope is 0: the answer is the same for every client.
-                writer.out.extend_from_slice(&[subnet.prefix, 0]);
+                // A scope of 0 says that the answer is the same for every client.
+                let scope = if response.for_subnet && response.rcode == rcode::NOERROR {
+                    subnet.prefix
+                } else {
+                    0
+                };
+                writer.out.extend_from_slice(&[subnet.prefix, scope]);
                 writer.out.extend_from_slice(&subnet.address[..size]);
             }
         }

@@ -14,6 +14,7 @@ mod eval;
 mod goquote;
 mod goregexp;
 mod parser;
+mod pattern;
 pub mod records;
 mod schema;
 pub mod schemas;
@@ -23,6 +24,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use error::FilterError;
+pub use pattern::Pattern;
 pub use schema::{Field, Fields, Kind, Schema, StrList, StrMap};
 
 use check::Plan;

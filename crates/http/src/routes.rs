@@ -10,7 +10,7 @@ use metrics::Histogram;
 use crate::cx::Cx;
 use crate::handlers::{
     agent, catalog, coordinate, debug, event, health, internal, keyring, kv, later, local_health,
-    operator, registration, session, snapshot, status, txn,
+    operator, query, registration, session, snapshot, status, txn,
 };
 use crate::request::Req;
 use crate::step::Planned;
@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) methods: &'static [(&'static str, Handler)],
     /// Refuses namespace parameters.
     pub(crate) refuses_namespace: bool,
+    /// The methods of a path below the pattern, where they differ from path to path and the handler says so itself.
+    pub(crate) narrowed: Option<fn(&[u8]) -> &'static [&'static str]>,
 }
 
 impl Route {
@@ -45,6 +47,7 @@ const fn plain(pattern: &'static str, methods: &'static [(&'static str, Handler)
         pattern,
         methods,
         refuses_namespace: false,
+        narrowed: None,
     }
 }
 
@@ -53,6 +56,7 @@ const fn scoped(pattern: &'static str, methods: &'static [(&'static str, Handler
         pattern,
         methods,
         refuses_namespace: true,
+        narrowed: None,
     }
 }
 
@@ -108,8 +112,8 @@ pub(crate) static ROUTES: &[Route] = &[
     plain("/v1/discovery-chain/", &[(GET, later::connect_disabled_query), (POST, later::connect_disabled_query)]),
     scoped("/v1/config", &[(PUT, later::config_write)]),
     scoped("/v1/config/", &[(GET, later::config_read), (DELETE, later::config_write)]),
-    plain("/v1/query", &[(GET, later::query_list), (POST, later::query_write)]),
-    plain("/v1/query/", &[(GET, later::query_read), (PUT, later::query_write), (DELETE, later::query_write)]),
+    plain("/v1/query", &[(GET, query::list), (POST, query::create)]),
+    Route { narrowed: Some(query::methods), ..plain("/v1/query/", &[(GET, query::get), (PUT, query::update), (DELETE, query::delete)]) },
     plain("/v1/internal/federation-states", &[(GET, later::empty_list)]),
     plain("/v1/internal/federation-states/mesh-gateways", &[(GET, later::empty_map)]),
     plain("/v1/internal/federation-state/", &[(GET, later::federation_state)]),

@@ -114,7 +114,7 @@ pub(crate) fn answer(cx: &Arc<Cx>, peer: Option<IpAddr>, request: Request<Incomi
         );
     };
     let takes_gzip = gzip::accepted(&head.headers);
-    let method = match admit(cx, route, &decoded, head.method.as_str(), peer) {
+    let method = match admit(cx, route, (&decoded, arg_start), head.method.as_str(), peer) {
         Ok(method) => method,
         Err(response) => return with_vary(cx, *response, takes_gzip),
     };
@@ -183,7 +183,7 @@ impl Cx {
 fn admit(
     cx: &Cx,
     route: &Route,
-    path: &[u8],
+    (path, arg_start): (&[u8], usize),
     method: &str,
     peer: Option<IpAddr>,
 ) -> Result<usize, Box<Response>> {
@@ -195,6 +195,11 @@ fn admit(
         .any(|prefix| path.starts_with(prefix.as_bytes()))
     {
         return Err(refuse(ApiError::new(403, ENDPOINT_BLOCKED)));
+    }
+    if let Some(narrowed) = route.narrowed
+        && let Some(response) = refuse_narrowed(narrowed(&path[arg_start..]), method)
+    {
+        return Err(Box::new(response));
     }
     let Some(at) = route.methods.iter().position(|(name, _)| *name == method) else {
         let mut response = if method == "OPTIONS" {
@@ -219,6 +224,25 @@ fn admit(
         }
     }
     Ok(at)
+}
+
+/// The answer to `OPTIONS` and to other methods than those of a path, where the handler gives it in Consul.
+fn refuse_narrowed(methods: &[&str], method: &str) -> Option<Response> {
+    if methods.contains(&method) {
+        return None;
+    }
+    let methods = methods.join(",");
+    let (mut response, allow) = if method == "OPTIONS" {
+        let nothing = response::json(b"{}".to_vec(), false);
+        (nothing, format!("OPTIONS,{methods}"))
+    } else {
+        let text = format!("method {method} not allowed");
+        (response::error(ApiError::new(405, text)), methods)
+    };
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    Some(response)
 }
 
 fn with_vary(cx: &Cx, mut response: Response, takes_gzip: bool) -> Answering {

@@ -11,6 +11,7 @@
 
 mod alias;
 mod check;
+mod failover;
 mod gate;
 mod hash;
 pub mod members;
@@ -26,9 +27,10 @@ mod validate;
 
 pub use alias::{AliasResult, evaluate_remote_alias};
 pub use check::{Probe, check_word, probe_of};
+pub use failover::failover_order;
 pub use gate::StatusGate;
 pub use hash::content_hash;
-pub use metadata::validate_metadata;
+pub use metadata::{validate_metadata, validate_metadata_filter};
 pub use output::{OutputRing, captured, truncated};
 pub use rate::RateLimit;
 pub use registry::{

@@ -9,19 +9,28 @@ const RESERVED_PREFIX: &str = "consul-";
 
 /// Checks metadata given by a user. The text is what clients see.
 pub fn validate_metadata(meta: &TextMap) -> Result<(), String> {
+    validate(meta, &[RESERVED_PREFIX])
+}
+
+/// As [`validate_metadata`], for what is looked for rather than set: reserved keys are allowed.
+pub fn validate_metadata_filter(meta: &TextMap) -> Result<(), String> {
+    validate(meta, &[])
+}
+
+fn validate(meta: &TextMap, reserved: &[&str]) -> Result<(), String> {
     if meta.len() > PAIRS_MAX {
         return Err(format!(
             "Node metadata cannot contain more than {PAIRS_MAX} key/value pairs"
         ));
     }
     for (key, value) in meta.iter() {
-        validate_pair(key, value)
+        validate_pair(key, value, reserved)
             .map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
     }
     Ok(())
 }
 
-fn validate_pair(key: &str, value: &str) -> Result<(), String> {
+fn validate_pair(key: &str, value: &str, reserved: &[&str]) -> Result<(), String> {
     if key.is_empty() {
         return Err("Key cannot be blank".to_owned());
     }
@@ -36,9 +45,9 @@ fn validate_pair(key: &str, value: &str) -> Result<(), String> {
             "Key is too long (limit: {KEY_SIZE_MAX} characters)"
         ));
     }
-    if key.starts_with(RESERVED_PREFIX) {
+    if let Some(prefix) = reserved.iter().find(|prefix| key.starts_with(**prefix)) {
         return Err(format!(
-            "Key prefix '{RESERVED_PREFIX}' is reserved for internal use"
+            "Key prefix '{prefix}' is reserved for internal use"
         ));
     }
     if value.len() > VALUE_SIZE_MAX {

@@ -5,6 +5,7 @@
 
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
+use tribune_types::prepared::PreparedQuery;
 use tribune_types::query::Query;
 use tribune_types::write::Write;
 
@@ -31,6 +32,14 @@ impl Authorizer {
     /// # Errors
     /// `PermissionDenied` or `AclNotFound`.
     pub fn write(&self, _caller: &Caller, _write: &Write) -> Result<(), RpcError> {
+        Ok(())
+    }
+
+    /// May the caller carry out this prepared query, or see what it renders to?
+    ///
+    /// # Errors
+    /// `PermissionDenied` or `AclNotFound`.
+    pub fn execute(&self, _caller: &Caller, _query: &PreparedQuery) -> Result<(), RpcError> {
         Ok(())
     }
 

@@ -443,6 +443,7 @@ fn estimate(reply: &Reply) -> usize {
             .map(|n| PER_RECORD * (1 + n.services.len() + n.checks.len()))
             .sum(),
         Reply::Coordinates(list) => list.len() * 300,
+        Reply::PreparedQueries(list) => list.len() * PER_RECORD,
         _ => 300,
     }
 }
@@ -453,6 +454,7 @@ pub(crate) fn worth_sharing(query: &Query) -> bool {
         query,
         Query::KvGet { .. }
             | Query::SessionGet { .. }
+            | Query::PreparedQuery { .. }
             | Query::Reverse { .. }
             | Query::AutopilotConfig
     )

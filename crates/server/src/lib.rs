@@ -22,6 +22,7 @@ mod machine;
 mod membership;
 mod options;
 mod peers;
+mod queries;
 mod reads;
 mod reconciling;
 mod recovering;

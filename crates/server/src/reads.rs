@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// True if the request can be served at once without asking anybody.
-    fn has_guarantee(&self, need: Need, options: &ReadOptions) -> bool {
+    pub(crate) fn has_guarantee(&self, need: Need, options: &ReadOptions) -> bool {
         self.is_own_datacenter(options.datacenter.as_ref())
             && match need {
                 Need::AnyServer => true,

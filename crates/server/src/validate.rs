@@ -6,6 +6,7 @@ use tribune_types::catalog::{Check, Register, ServiceKind};
 use tribune_types::definition::ServiceDefinition;
 use tribune_types::duration::{format_go, parse_go_signed};
 use tribune_types::error::RpcError;
+use tribune_types::prepared::PreparedQuery;
 use tribune_types::session::Session;
 use tribune_types::text::text;
 
@@ -115,9 +116,121 @@ pub(crate) fn session(session: &mut Session, ttl_min: Duration) -> Result<(), Rp
     Ok(())
 }
 
+/// What is shown in the place of a token that the caller may not see.
+const HIDDEN_TOKEN: &str = "<hidden>";
+
+/// Checks a prepared query to store.
+pub(crate) fn prepared_query(query: &PreparedQuery) -> Result<(), RpcError> {
+    let refuse = |why: String| Err(RpcError::Invalid(format!("Invalid prepared query: {why}")));
+    if query.name.is_empty() && !query.is_template() && query.session.is_empty() {
+        return refuse("Must be bound to a session".to_owned());
+    }
+    if &*query.token == HIDDEN_TOKEN {
+        return refuse(format!(
+            "Bad Token '{HIDDEN_TOKEN}', it looks like a query definition with a redacted token was submitted"
+        ));
+    }
+    let service = &query.service;
+    if service.service.is_empty() {
+        return refuse("Must provide a Service name to query".to_owned());
+    }
+    if service.failover.nearest_n < 0 {
+        let given = service.failover.nearest_n;
+        return refuse(format!("Bad NearestN '{given}', must be >= 0"));
+    }
+    if let Some(wanted) = &service.node_meta
+        && let Err(why) = tribune_local::validate_metadata_filter(wanted)
+    {
+        return refuse(why);
+    }
+    let ttl = &query.dns.ttl;
+    if ttl.is_empty() {
+        return Ok(());
+    }
+    match parse_go_signed(ttl) {
+        Err(err) => refuse(format!("Bad DNS TTL '{ttl}': {err}")),
+        Ok(nanos) if nanos < 0 => refuse(format!("DNS TTL '{nanos}', must be >=0")),
+        Ok(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tribune_types::prepared::QueryTemplate;
+
     use super::*;
+
+    #[test]
+    fn prepared_queries_are_refused_in_the_words_of_the_original() {
+        let good = || {
+            let mut query = PreparedQuery {
+                name: text("q"),
+                ..PreparedQuery::default()
+            };
+            query.service.service = text("web");
+            query
+        };
+        assert_eq!(prepared_query(&good()), Ok(()));
+        type Change = fn(&mut PreparedQuery);
+        // (change, text behind the prefix)
+        let table: [(Change, &str); 8] = [
+            (|q| q.name = text(""), "Must be bound to a session"),
+            (
+                |q| q.token = text("<hidden>"),
+                "Bad Token '<hidden>', it looks like a query definition with a redacted token was submitted",
+            ),
+            (
+                |q| q.service.service = text(""),
+                "Must provide a Service name to query",
+            ),
+            (
+                |q| q.service.failover.nearest_n = -1,
+                "Bad NearestN '-1', must be >= 0",
+            ),
+            (
+                |q| q.service.node_meta = Some([(text("k!"), text("x"))].into_iter().collect()),
+                "Couldn't load metadata pair ('k!', 'x'): Key contains invalid characters",
+            ),
+            (
+                |q| q.dns.ttl = text("5"),
+                "Bad DNS TTL '5': time: missing unit in duration \"5\"",
+            ),
+            (
+                |q| q.dns.ttl = text("x"),
+                "Bad DNS TTL 'x': time: invalid duration \"x\"",
+            ),
+            (
+                |q| q.dns.ttl = text("-1s"),
+                "DNS TTL '-1000000000', must be >=0",
+            ),
+        ];
+        for (change, want) in table {
+            let mut query = good();
+            change(&mut query);
+            let got = prepared_query(&query).unwrap_err().to_string();
+            assert_eq!(got, format!("Invalid prepared query: {want}"));
+        }
+    }
+
+    #[test]
+    fn a_session_a_template_or_a_name_is_enough_and_reserved_metadata_may_be_asked_for() {
+        let mut query = PreparedQuery::default();
+        query.service.service = text("web");
+        query.session = text("whatever");
+        query.service.node_meta = Some(
+            [(text("consul-network-segment"), text(""))]
+                .into_iter()
+                .collect(),
+        );
+        query.dns.ttl = text("1.5s");
+        assert_eq!(prepared_query(&query), Ok(()));
+        query.session = text("");
+        query.template = QueryTemplate {
+            kind: text("name_prefix_match"),
+            ..QueryTemplate::default()
+        };
+        assert_eq!(prepared_query(&query), Ok(()));
+    }
 
     #[test]
     fn session_ttls_outside_the_limits_are_refused_with_both_limits() {

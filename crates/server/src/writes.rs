@@ -5,15 +5,18 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use tribune_raft::{MembershipError, ProposeError};
+use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::command::{Command, Outcome};
 use tribune_types::error::RpcError;
 use tribune_types::id::Uuid;
 use tribune_types::kv::KvOp;
+use tribune_types::prepared::{PreparedQuery, QueryOp};
 use tribune_types::query::{Consistency, ReadOptions};
 use tribune_types::session::Session;
 use tribune_types::text::text;
 use tribune_types::txn::{KvVerb, TxnError, TxnOp, TxnOutcome};
+use tribune_types::uuid::parse_query;
 use tribune_types::write::{PeerRef, Write, WriteReply};
 use tribune_wire::{entry, rpc};
 
@@ -164,8 +167,53 @@ impl Server {
                     _ => Ok(WriteReply::Verdict(true)),
                 }
             }
+            Write::PreparedQuery(op, query) => self.prepared_query(op, query).await,
             Write::RaftRemovePeer(peer) => self.remove_peer(peer).await,
         }
+    }
+
+    async fn prepared_query(
+        &self,
+        op: QueryOp,
+        mut query: Box<PreparedQuery>,
+    ) -> Result<WriteReply, RpcError> {
+        if op == QueryOp::Create {
+            if !query.id.is_empty() {
+                return Err(RpcError::Invalid(
+                    "ID must be empty when creating a new prepared query".to_owned(),
+                ));
+            }
+            let is_taken = |version: &Version, id: &Uuid| version.prepared_query(id).is_some();
+            query.id = text(&self.fresh_id(is_taken).to_string());
+        }
+        let known = self.known_query(op, &query.id)?;
+        let command = if op == QueryOp::Delete {
+            Command::QueryDelete(known)
+        } else {
+            validate::prepared_query(&query)?;
+            // In its usual form, however the client wrote it.
+            let id = text(&known.to_string());
+            Command::QuerySet(Box::new(PreparedQuery {
+                id,
+                ..(*query).clone()
+            }))
+        };
+        self.propose(command).await?;
+        Ok(WriteReply::PreparedQuery(query.id))
+    }
+
+    /// The ID of a query that is to be changed, which must be there, or of one that is new.
+    fn known_query(&self, op: QueryOp, given: &str) -> Result<Uuid, RpcError> {
+        let id = parse_query(given)
+            .map_err(|why| RpcError::Invalid(format!("Prepared Query lookup failed: {why}")))?;
+        let is_there = |id: &Uuid| {
+            op == QueryOp::Create || self.store().load().version.prepared_query(id).is_some()
+        };
+        id.filter(is_there).ok_or_else(|| {
+            RpcError::Invalid(format!(
+                "Cannot modify non-existent prepared query: '{given}'"
+            ))
+        })
     }
 
     /// Proposes a command and waits until it is applied here.
@@ -215,7 +263,7 @@ impl Server {
 
     async fn create_session(&self, mut session: Box<Session>) -> Result<WriteReply, RpcError> {
         validate::session(&mut session, self.options().session_ttl_min)?;
-        session.id = self.fresh_session_id();
+        session.id = self.fresh_id(|version, id| version.session(id).is_some());
         let id = session.id;
         match self.propose(Command::SessionCreate(session)).await? {
             Outcome::Session(id) => Ok(WriteReply::Session(id)),
@@ -223,12 +271,13 @@ impl Server {
         }
     }
 
-    fn fresh_session_id(&self) -> Uuid {
+    /// An ID that nothing has.
+    fn fresh_id(&self, is_taken: impl Fn(&Version, &Uuid) -> bool) -> Uuid {
         loop {
             let mut bytes = [0; 16];
             self.env().fill_random(&mut bytes);
             let id = Uuid::from_random(bytes);
-            if self.store().load().version.session(&id).is_none() {
+            if !is_taken(&self.store().load().version, &id) {
                 return id;
             }
         }

@@ -119,6 +119,11 @@ impl State {
                     Outcome::Done
                 })
             }
+            Command::QuerySet(query) => change.query_set(*query).map(|()| Outcome::Done),
+            Command::QueryDelete(id) => {
+                change.query_delete(&id);
+                Ok(Outcome::Done)
+            }
             Command::Restore(step) => change.restore_step(step),
         };
         let (outcome, mut touched, effects) = match result {

@@ -64,6 +64,9 @@ pub(crate) fn digest(tables: &Tables) -> u64 {
     hash.shown(&tables.checks);
     hash.shown(&tables.sessions);
     hash.shown(&tables.coordinates);
+    for stored in tables.queries.values() {
+        hash.shown(&stored.query);
+    }
     hash.shown(&tables.autopilot);
     hash.shown(&tables.indexes);
     hash.shown(&tables.service_rows);

@@ -20,8 +20,6 @@ const PAGE_LEN: usize = 256;
 
 /// Type bytes of records that Consul writes between sessions and keys.
 const KINDS_BEFORE_KEYS: [u8; 7] = [4, 11, 17, 19, 23, 25, 27];
-/// Type byte of prepared queries, between tombstones and autopilot.
-const KIND_QUERY: u8 = 7;
 /// Type byte of the record behind the indexes.
 const KIND_CHUNKING: u8 = 29;
 
@@ -122,7 +120,12 @@ impl Export {
                 }
             }
             Stage::Settings => {
-                export_opaque(tables, page, |kind| kind == KIND_QUERY);
+                page.extend(
+                    tables
+                        .queries
+                        .values()
+                        .map(|stored| Record::PreparedQuery(Box::new((*stored.query).clone()))),
+                );
                 page.extend(
                     tables
                         .autopilot
@@ -130,9 +133,7 @@ impl Export {
                         .map(|config| Record::Autopilot((**config).clone())),
                 );
                 export_opaque(tables, page, |kind| {
-                    kind != KIND_QUERY
-                        && kind != KIND_CHUNKING
-                        && !KINDS_BEFORE_KEYS.contains(&kind)
+                    kind != KIND_CHUNKING && !KINDS_BEFORE_KEYS.contains(&kind)
                 });
                 Stage::Indexes
             }

@@ -1,4 +1,4 @@
-//! The replicated state: catalog, KV, sessions, coordinates and their indexes, as in-memory tables.
+//! The replicated state: catalog, KV, sessions, coordinates, prepared queries and their indexes, as in-memory tables.
 //!
 //! In: commands at their index ([`State::apply`]). Out: outcome, touched watch keys, effects. Readers take a
 //! [`Version`], an immutable O(1) copy, evaluate queries on it and record which watch keys could change the reply.
@@ -14,6 +14,7 @@ mod export;
 mod intern;
 mod kv;
 mod near;
+mod prepared;
 mod read;
 mod restore;
 mod session;

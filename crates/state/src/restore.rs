@@ -14,6 +14,7 @@ use tribune_types::text::{Text, text};
 use crate::apply::State;
 use crate::change::Change;
 use crate::intern::{folded, folded_str};
+use crate::prepared;
 use crate::tables::{KINDS, Place, Tables, raise};
 
 /// Pieces of a user's archive that have arrived so far. Part of the replicated state.
@@ -195,6 +196,7 @@ fn restore_record(change: &mut Change<'_>, record: Record) {
             change.tables.place_pair(Arc::new(entry), at);
         }
         Record::Tombstone { key, index } => change.tables.place_tombstone(&key, index),
+        Record::PreparedQuery(query) => prepared::restore(change.tables, *query),
         Record::Autopilot(config) => change.tables.autopilot = Some(Arc::new(config)),
         Record::Register { .. } | Record::IndexEntry { .. } | Record::Opaque { .. } => {}
     }
@@ -235,6 +237,7 @@ impl crate::tables::TableIndexes {
             "tombstones" => &mut self.tombstones,
             "sessions" => &mut self.sessions,
             "coordinates" => &mut self.coordinates,
+            "prepared-queries" => &mut self.queries,
             "service_last_extinction" => &mut self.extinction,
             _ => {
                 let word = name.strip_prefix("service_kind.")?;
@@ -254,6 +257,7 @@ impl crate::tables::TableIndexes {
             ("tombstones", self.tombstones),
             ("sessions", self.sessions),
             ("coordinates", self.coordinates),
+            ("prepared-queries", self.queries),
             ("service_last_extinction", self.extinction),
         ];
         let kinds = KINDS

@@ -1,4 +1,5 @@
-//! Life of sessions: creation on a live node with live checks, end with release or deletion of what they hold
+//! Life of sessions: creation on a live node with live checks, end with release or deletion of what they hold, and with
+//! the prepared queries that are bound to them
 //! (spec agent.md 7).
 //!
 //! Lock-delays are reported as effects: only the leader keeps them, by its clock.
@@ -64,6 +65,7 @@ impl Change<'_> {
                 Behavior::Delete => self.kv_delete(key),
             }
         }
+        self.delete_queries_of_session(id);
         self.touch_session(&session);
         let delayed_keys = if session.lock_delay.is_zero() {
             Vec::new()

@@ -24,13 +24,15 @@ use imbl::{OrdMap, OrdSet};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::catalog::{Check, Node, Service, ServiceKind, Status};
 use tribune_types::coordinate::CoordinateEntry;
-use tribune_types::id::{Index, NodeId, SessionId};
+use tribune_types::id::{Index, NodeId, SessionId, Uuid};
 use tribune_types::kv::KvEntry;
+use tribune_types::prepared::PreparedQuery;
 use tribune_types::query::Instance;
 use tribune_types::session::Session;
 use tribune_types::text::Text;
 
 use crate::intern::folded;
+use crate::prepared::{StoredQuery, Template, bonds};
 use crate::restore::Staging;
 
 /// Bytes of a key shared between tables.
@@ -92,6 +94,7 @@ pub(crate) struct TableIndexes {
     pub(crate) tombstones: Index,
     pub(crate) sessions: Index,
     pub(crate) coordinates: Index,
+    pub(crate) queries: Index,
     /// When a service last lost its last instance.
     pub(crate) extinction: Index,
     /// Per service kind, in the order of [`KINDS`].
@@ -142,6 +145,12 @@ pub(crate) struct Tables {
     pub(crate) session_keys: OrdSet<(SessionId, SharedKey)>,
     /// By node and segment.
     pub(crate) coordinates: OrdMap<Place, Arc<CoordinateEntry>>,
+    pub(crate) queries: OrdMap<Uuid, StoredQuery>,
+    /// By folded name; templates too.
+    pub(crate) query_names: OrdMap<Text, Uuid>,
+    /// By folded prefix, the empty one included.
+    pub(crate) query_templates: OrdMap<Text, Uuid>,
+    pub(crate) query_sessions: OrdSet<(SessionId, Uuid)>,
     pub(crate) autopilot: Option<Arc<AutopilotConfig>>,
     pub(crate) indexes: TableIndexes,
     /// Indexes of areas that are not interpreted; kept for the archive.
@@ -517,6 +526,56 @@ impl Tables {
             .range((node.clone(), SessionId::default())..)
             .take_while(move |(name, _)| name == node)
             .filter_map(|(_, id)| self.sessions.get(id))
+    }
+
+    // ---- prepared queries ----
+
+    /// Places a query in the place of that with the same ID.
+    pub(crate) fn place_query(
+        &mut self,
+        id: Uuid,
+        query: PreparedQuery,
+        template: Option<Arc<Template>>,
+        at: Index,
+    ) {
+        if let Some(old) = self.queries.get(&id).map(|old| old.query.clone()) {
+            self.unlink_query(id, &old);
+        }
+        let (name, session) = bonds(&query);
+        if query.is_template() {
+            let prefix = name.clone().unwrap_or_default();
+            self.query_templates.insert(prefix, id);
+        }
+        if let Some(name) = name {
+            self.query_names.insert(name, id);
+        }
+        if let Some(session) = session {
+            self.query_sessions.insert((session, id));
+        }
+        let query = Arc::new(query);
+        self.queries.insert(id, StoredQuery { query, template });
+        raise(&mut self.indexes.queries, at);
+    }
+
+    pub(crate) fn remove_query(&mut self, id: &Uuid, at: Index) -> Option<Arc<PreparedQuery>> {
+        let old = self.queries.remove(id)?.query;
+        self.unlink_query(*id, &old);
+        raise(&mut self.indexes.queries, at);
+        Some(old)
+    }
+
+    fn unlink_query(&mut self, id: Uuid, query: &PreparedQuery) {
+        let (name, session) = bonds(query);
+        let prefix = name.clone().unwrap_or_default();
+        if query.is_template() && self.query_templates.get(&prefix) == Some(&id) {
+            self.query_templates.remove(&prefix);
+        }
+        if let Some(name) = name.filter(|name| self.query_names.get(name) == Some(&id)) {
+            self.query_names.remove(&name);
+        }
+        if let Some(session) = session {
+            self.query_sessions.remove(&(session, id));
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::catalog::{Check, Node, Service};
 use tribune_types::coordinate::CoordinateEntry;
 use tribune_types::error::StateError;
-use tribune_types::id::{Index, NodeId, SessionId};
+use tribune_types::id::{Index, NodeId, SessionId, Uuid};
 use tribune_types::kv::KvEntry;
-use tribune_types::query::{Query, Reply};
+use tribune_types::prepared::PreparedQuery;
+use tribune_types::query::{Instance, Query, Reply};
 use tribune_types::session::Session;
 use tribune_types::text::Text;
 use tribune_types::txn::{TxnOp, TxnOutcome};
@@ -16,6 +17,8 @@ use tribune_types::txn::{TxnOp, TxnOutcome};
 use crate::digest;
 use crate::export::Export;
 use crate::intern::{folded, folded_str};
+use crate::near;
+use crate::prepared;
 use crate::read::{self, ReadContext};
 use crate::restore::Carry;
 use crate::tables::Tables;
@@ -162,6 +165,43 @@ impl Version {
     /// A session.
     pub fn session(&self, id: &SessionId) -> Option<&Arc<Session>> {
         self.tables.sessions.get(id)
+    }
+
+    /// A prepared query.
+    pub fn prepared_query(&self, id: &Uuid) -> Option<&Arc<PreparedQuery>> {
+        self.tables.queries.get(id).map(|stored| &stored.query)
+    }
+
+    /// The prepared query that an ID or a name stands for, rendered if it is a template. `segment` is that of the agent
+    /// that asks.
+    ///
+    /// # Errors
+    /// `QueryNotFound`; the ID of a template, which means nothing without a name; a template that makes no sense for
+    /// this name.
+    pub fn resolve_query(
+        &self,
+        given: &str,
+        segment: &str,
+    ) -> Result<Arc<PreparedQuery>, StateError> {
+        prepared::resolve(&self.tables, given, segment)?.ok_or(StateError::QueryNotFound)
+    }
+
+    /// The instances that a prepared query leaves, by node and ID. `connect` looks for mesh-capable endpoints, whatever
+    /// the query says.
+    pub fn query_instances(&self, query: &PreparedQuery, connect: bool) -> Vec<Instance> {
+        prepared::instances(&self.tables, query, connect)
+    }
+
+    /// Sorts instances by distance from the node `near`; equals keep their order.
+    pub fn sort_by_distance(&self, near: &str, instances: &mut Vec<Instance>) {
+        near::sort(&self.tables, near, instances, |instance| {
+            &instance.node.name
+        });
+    }
+
+    /// The node with exactly this address. O(nodes).
+    pub fn node_with_address(&self, address: &str) -> Option<Text> {
+        prepared::node_with_address(&self.tables, address)
     }
 
     /// A pair.

@@ -43,6 +43,8 @@ pub enum WatchKey {
     Coordinates,
     /// The coordinates of a node.
     Coordinate(Text),
+    /// Any prepared query.
+    PreparedQueries,
     /// Autopilot settings.
     Autopilot,
     /// The whole state was replaced.

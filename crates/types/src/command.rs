@@ -7,8 +7,9 @@ use crate::autopilot::AutopilotConfig;
 use crate::catalog::{Deregister, Register};
 use crate::coordinate::CoordinateEntry;
 use crate::error::StateError;
-use crate::id::{Index, SessionId};
+use crate::id::{Index, SessionId, Uuid};
 use crate::kv::{KvEntry, KvOp};
+use crate::prepared::PreparedQuery;
 use crate::session::Session;
 use crate::txn::{TxnOp, TxnOutcome};
 
@@ -38,6 +39,10 @@ pub enum Command {
         /// Expected modify index.
         cas: Option<Index>,
     },
+    /// Store a prepared query whose ID is filled in, in the place of that with the same ID.
+    QuerySet(Box<PreparedQuery>),
+    /// Forget a prepared query; unknown ones are fine.
+    QueryDelete(Uuid),
     /// A piece of a snapshot archive that replaces the whole state once complete.
     Restore(RestoreStep),
 }

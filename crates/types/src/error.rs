@@ -29,6 +29,9 @@ pub enum StateError {
     /// An archive cannot be restored.
     #[error("failed to restore snapshot: {0}")]
     Restore(String),
+    /// There is no such prepared query.
+    #[error("Query not found")]
+    QueryNotFound,
     /// Any other refusal, with the text clients see.
     #[error("{0}")]
     Other(String),
@@ -99,6 +102,15 @@ impl RpcError {
             RpcError::Remote(text) => {
                 text.contains("Permission denied") || text.contains("ACL not found")
             }
+            _ => false,
+        }
+    }
+
+    /// True if there is no such prepared query, whoever said so.
+    pub fn is_query_not_found(&self) -> bool {
+        match self {
+            RpcError::State(StateError::QueryNotFound) => true,
+            RpcError::Remote(text) => text.contains("Query not found"),
             _ => false,
         }
     }

@@ -16,6 +16,7 @@ pub mod id;
 pub mod keyring;
 pub mod kv;
 pub mod member;
+pub mod prepared;
 pub mod proxy;
 pub mod query;
 pub mod raft;

@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::autopilot::AutopilotConfig;
 use crate::catalog::{Check, Node, Service, ServiceKind, Status};
 use crate::coordinate::{CoordinateEntry, DatacenterMap};
-use crate::id::{Index, SessionId};
+use crate::id::{Index, SessionId, Uuid};
 use crate::kv::{Key, KvEntry};
+use crate::prepared::PreparedQuery;
 use crate::raft::RaftConfiguration;
 use crate::session::Session;
 use crate::text::{Text, TextMap};
@@ -133,6 +134,13 @@ pub enum Query {
     RaftConfiguration,
     /// Autopilot settings.
     AutopilotConfig,
+    /// All prepared queries.
+    PreparedQueries,
+    /// One prepared query. An unknown one is an error.
+    PreparedQuery {
+        /// Its ID.
+        id: Uuid,
+    },
     /// What has this address: a node, else a service (for reverse DNS).
     Reverse {
         /// The address.
@@ -262,6 +270,8 @@ pub enum Reply {
     Autopilot(Option<AutopilotConfig>),
     /// `GatewayServices`: none can exist until gateways are built.
     GatewayServices,
+    /// `PreparedQueries`, and `PreparedQuery` with one.
+    PreparedQueries(Vec<Arc<PreparedQuery>>),
     /// `Reverse`.
     Reverse(Option<ReverseMatch>),
 }

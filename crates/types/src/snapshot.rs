@@ -8,6 +8,7 @@ use crate::catalog::Register;
 use crate::coordinate::CoordinateEntry;
 use crate::id::Index;
 use crate::kv::{Key, KvEntry};
+use crate::prepared::PreparedQuery;
 use crate::session::Session;
 use crate::text::Text;
 
@@ -36,6 +37,8 @@ pub enum Record {
         /// When it was deleted.
         index: Index,
     },
+    /// A prepared query.
+    PreparedQuery(Box<PreparedQuery>),
     /// Autopilot settings.
     Autopilot(AutopilotConfig),
     /// The highest change of a table or service.

@@ -10,6 +10,11 @@ pub fn parse_session(given: &str) -> Result<Option<SessionId>, String> {
     lookup(given).map_err(|why| format!("failed session lookup: index error: {why}"))
 }
 
+/// A prepared query named by a client; as [`parse_session`], with the texts of its table.
+pub fn parse_query(given: &str) -> Result<Option<Uuid>, String> {
+    lookup(given).map_err(|why| format!("failed prepared query lookup: index error: {why}"))
+}
+
 /// Why `given` is no ID of a table named `table` (`session`, `prepared query`, `intention`), if it is none.
 pub fn lookup_error(table: &str, given: &str) -> Option<String> {
     lookup(given)

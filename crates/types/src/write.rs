@@ -10,6 +10,7 @@ use crate::coordinate::CoordinateEntry;
 use crate::event::UserEvent;
 use crate::id::{Index, NodeId, SessionId};
 use crate::kv::{KvEntry, KvOp};
+use crate::prepared::{PreparedQuery, QueryOp};
 use crate::session::Session;
 use crate::text::Text;
 use crate::txn::{TxnOp, TxnOutcome};
@@ -44,6 +45,8 @@ pub enum Write {
         /// Expected modify index.
         cas: Option<Index>,
     },
+    /// Create, update or delete a prepared query; of one to delete only the ID counts. Answer: `PreparedQuery`.
+    PreparedQuery(QueryOp, Box<PreparedQuery>),
     /// Remove a server from the peer set.
     RaftRemovePeer(PeerRef),
 }
@@ -80,4 +83,6 @@ pub enum WriteReply {
     Renewed(Vec<Arc<Session>>),
     /// Outcome of a transaction.
     Txn(Box<TxnOutcome>),
+    /// ID of the prepared query.
+    PreparedQuery(Text),
 }

@@ -13,9 +13,9 @@ use tribune_types::kv::KvEntry;
 
 use crate::msgpack::{self, Bytes, Str, encode as put};
 use crate::records::{
-    AutopilotSetConfigRequest, Coordinate, DeregisterRequest, KvsRequest, RecordError,
-    RegisterRequest, Session, SessionRequest, TombstoneRequest, TxnRequest, kv_op, kv_op_word,
-    mirror,
+    AutopilotSetConfigRequest, Coordinate, DeregisterRequest, KvsRequest, PreparedQuery,
+    PreparedQueryRequest, QUERY_DELETE, QUERY_SET, RecordError, RegisterRequest, Session,
+    SessionRequest, TombstoneRequest, TxnRequest, kv_op, kv_op_word, mirror, uuid_opt, uuid_text,
 };
 
 const REGISTER: u8 = 0;
@@ -24,6 +24,7 @@ const KVS: u8 = 2;
 const SESSION: u8 = 3;
 const TOMBSTONE: u8 = 5;
 const COORDINATES: u8 = 6;
+const PREPARED_QUERY: u8 = 7;
 const TXN: u8 = 8;
 const AUTOPILOT: u8 = 9;
 /// Our own: a piece of a snapshot archive.
@@ -145,6 +146,30 @@ pub fn encode(command: &Command, out: &mut Vec<u8>) {
             };
             body(out, AUTOPILOT, &request)
         }
+        Command::QuerySet(query) => body(
+            out,
+            PREPARED_QUERY,
+            &PreparedQueryRequest {
+                op: QUERY_SET.into(),
+                query: Some((&**query).into()),
+                ..PreparedQueryRequest::default()
+            },
+        ),
+        Command::QueryDelete(id) => {
+            let query = PreparedQuery {
+                id: uuid_text(Some(*id)),
+                ..PreparedQuery::default()
+            };
+            body(
+                out,
+                PREPARED_QUERY,
+                &PreparedQueryRequest {
+                    op: QUERY_DELETE.into(),
+                    query: Some(query),
+                    ..PreparedQueryRequest::default()
+                },
+            )
+        }
         Command::Restore(step) => body(out, RESTORE, &restore_body(step)),
     };
     debug_assert!(
@@ -228,6 +253,20 @@ pub fn decode(bytes: &[u8]) -> Result<Command, EntryError> {
         COORDINATES => command::<Vec<Coordinate<'_>>>(body, |entries| {
             let entries: Result<_, _> = entries.into_iter().map(TryInto::try_into).collect();
             entries.map(Command::Coordinates)
+        }),
+        PREPARED_QUERY => command::<PreparedQueryRequest<'_>>(body, |r| {
+            let query = r.query.ok_or(RecordError::Missing("Query"))?;
+            match &*r.op {
+                // A new one is set as well: its ID is filled in.
+                "create" | QUERY_SET => Ok(Command::QuerySet(Box::new(query.into()))),
+                QUERY_DELETE => Ok(Command::QueryDelete(
+                    uuid_opt("query ID", &query.id)?.unwrap_or_default(),
+                )),
+                op => Err(RecordError::Word {
+                    field: "prepared query operation",
+                    word: op.to_owned(),
+                }),
+            }
         }),
         TXN => command::<TxnRequest<'_>>(body, |r| {
             let ops: Result<_, _> = r.ops.into_iter().flatten().map(TryInto::try_into).collect();

@@ -12,6 +12,9 @@ use tribune_types::command::{Command, RestoreStep};
 use tribune_types::coordinate::{Coordinate, CoordinateEntry};
 use tribune_types::id::{Index, Uuid};
 use tribune_types::kv::{KvEntry, KvOp};
+use tribune_types::prepared::{
+    PreparedQuery, QueryDns, QueryFailover, QueryService, QueryTemplate,
+};
 use tribune_types::proxy::{ExposeConfig, ExposePath, ProxyConfig, Upstream};
 use tribune_types::session::{Behavior, ServiceCheckRef, Session};
 use tribune_types::text::{Text, TextMap, text};
@@ -45,6 +48,50 @@ fn uuid() -> impl Strategy<Value = Option<Uuid>> {
 
 fn index() -> impl Strategy<Value = Index> {
     prop_oneof![0..200_u64, any::<u64>()].prop_map(Index)
+}
+
+fn texts() -> impl Strategy<Value = Option<Vec<Text>>> {
+    prop::option::of(vec(any_text(), 0..4))
+}
+
+fn prepared_query() -> impl Strategy<Value = PreparedQuery> {
+    let names = (any_text(), any_text(), any_text(), any_text());
+    let template =
+        (any_text(), any_text(), any::<bool>()).prop_map(|(kind, regexp, remove)| QueryTemplate {
+            kind,
+            regexp,
+            remove_empty_tags: remove,
+        });
+    let failover = (any::<i64>(), texts()).prop_map(|(nearest_n, datacenters)| QueryFailover {
+        nearest_n,
+        datacenters,
+    });
+    let lists = (texts(), texts(), map(), map());
+    let flags = (any::<bool>(), any::<bool>());
+    let service = (any_text(), failover, any_text(), lists, flags);
+    let service = service.prop_map(|(service, failover, near, lists, flags)| QueryService {
+        service,
+        failover,
+        only_passing: flags.0,
+        ignore_check_ids: lists.0,
+        near,
+        tags: lists.1,
+        node_meta: lists.2,
+        service_meta: lists.3,
+        connect: flags.1,
+    });
+    let rest = (any_text(), index(), index());
+    (names, template, service, rest).prop_map(|(names, template, service, rest)| PreparedQuery {
+        id: names.0,
+        name: names.1,
+        session: names.2,
+        token: names.3,
+        template,
+        service,
+        dns: QueryDns { ttl: rest.0 },
+        create: rest.1,
+        modify: rest.2,
+    })
 }
 
 fn span() -> impl Strategy<Value = Duration> {
@@ -487,6 +534,8 @@ fn command() -> impl Strategy<Value = Command> {
         index().prop_map(Command::ReapTombstones),
         vec(coordinate(), 0..4).prop_map(Command::Coordinates),
         vec(txn_op(), 0..4).prop_map(Command::Txn),
+        prepared_query().prop_map(|query| Command::QuerySet(Box::new(query))),
+        uuid().prop_map(|id| Command::QueryDelete(id.unwrap_or_default())),
         (autopilot, prop::option::of(index()))
             .prop_map(|(config, cas)| Command::Autopilot { config, cas }),
         any::<u64>().prop_map(|id| Command::Restore(RestoreStep::Begin { id })),
@@ -542,7 +591,7 @@ proptest! {
 
 #[test]
 fn types_are_those_of_the_original() {
-    let commands: [(u8, Command); 10] = [
+    let commands: [(u8, Command); 12] = [
         (0, Command::Register(Box::default())),
         (1, Command::Deregister(Deregister::default())),
         (2, Command::Kv(KvOp::Set, KvEntry::default())),
@@ -550,6 +599,8 @@ fn types_are_those_of_the_original() {
         (3, Command::SessionDestroy(Uuid::default())),
         (5, Command::ReapTombstones(Index(1))),
         (0x86, Command::Coordinates(Vec::new())),
+        (7, Command::QuerySet(Box::default())),
+        (7, Command::QueryDelete(Uuid::default())),
         (8, Command::Txn(Vec::new())),
         (
             9,

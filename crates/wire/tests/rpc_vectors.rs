@@ -41,13 +41,14 @@ struct Capture {
     error: String,
 }
 
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 10] = [
     "Catalog",
     "Coordinate",
     "Health",
     "Internal",
     "KVS",
     "Operator",
+    "PreparedQuery",
     "Session",
     "Status",
     "Txn",
@@ -192,6 +193,31 @@ fn every_request_decodes_and_encodes_to_the_same_bytes() {
                 let body = encode_write(&write, &envelope.datacenter, envelope.token.secret());
                 (envelope, body.unwrap())
             }
+            Call::ExecuteQuery {
+                envelope,
+                request,
+                options,
+            } => {
+                let body = execute(&request, &options, &envelope);
+                (envelope, (rpc::EXECUTE_QUERY, body))
+            }
+            Call::ExplainQuery {
+                envelope,
+                request,
+                options,
+            } => {
+                let body = execute(&request, &options, &envelope);
+                (envelope, (rpc::EXPLAIN_QUERY, body))
+            }
+            Call::ExecuteQueryRemote {
+                envelope,
+                request,
+                options,
+            } => {
+                let (dc, token) = (&envelope.datacenter, envelope.token.secret());
+                let body = rpc::encode_execute_query_remote(&request, &options, dc, token);
+                (envelope.clone(), (rpc::EXECUTE_QUERY_REMOTE, body))
+            }
             Call::EventFire(fire) => {
                 let event = rpc::unpack_event(&fire.payload).unwrap();
                 assert_eq!(*event.name, *fire.name);
@@ -226,6 +252,10 @@ fn every_request_decodes_and_encodes_to_the_same_bytes() {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let theirs = text(&capture.request).replace("Status\u{fffd}", "Status\u{fffd}critical");
             assert_eq!(text(&again), theirs, "{name}");
+        } else if capture.method.starts_with("PreparedQuery.") && capture.whole {
+            // Here the address of the client is sent.
+            same(name, &again, &capture.request);
+            whole += 1;
         } else if capture.whole {
             same(
                 name,
@@ -235,8 +265,17 @@ fn every_request_decodes_and_encodes_to_the_same_bytes() {
             whole += 1;
         }
     }
-    assert!(methods.len() >= 38, "{}: {methods:?}", methods.len());
-    assert!(whole >= 45, "{whole}");
+    assert!(methods.len() >= 44, "{}: {methods:?}", methods.len());
+    assert!(whole >= 52, "{whole}");
+}
+
+fn execute(
+    request: &tribune_types::prepared::ExecuteQuery,
+    options: &tribune_types::query::ReadOptions,
+    envelope: &Envelope,
+) -> Vec<u8> {
+    let token = envelope.token.secret();
+    rpc::encode_execute_query(request, options, &envelope.datacenter, token)
 }
 
 /// What is linked to gateways is not kept yet.
@@ -295,6 +334,16 @@ fn every_reply_decodes_and_encodes_to_the_same_bytes() {
                     assert_eq!(data, WriteReply::Renewed(Vec::new()));
                     continue;
                 }
+            }
+            Call::ExecuteQuery { .. } | Call::ExecuteQueryRemote { .. } => {
+                let executed = rpc::decode_executed_query(reply).unwrap();
+                assert_eq!(&*executed.service, "db");
+                rpc::encode_executed_query(&executed, &mut again);
+            }
+            Call::ExplainQuery { .. } => {
+                let explained = rpc::decode_explained_query(reply).unwrap();
+                assert_eq!(explained.query.service.failover.nearest_n, 1);
+                rpc::encode_explained_query(&explained, &mut again);
             }
             Call::EventFire(_) => {
                 let write = Write::EventFire(Box::default());

@@ -83,6 +83,7 @@ fn every_record_of_a_real_archive_is_understood() {
             "CoordinateBatch",
             "Session",
             "KVS",
+            "PreparedQuery",
             "Tombstone",
             "Autopilot",
             "Index",

@@ -10,6 +10,7 @@ mod catalog;
 mod decode;
 mod definition;
 mod misc;
+mod prepared;
 mod proxy;
 mod session;
 mod txn;
@@ -17,6 +18,7 @@ mod txn;
 pub use catalog::{deregister, register};
 pub use definition::{check_definition, service_definition};
 pub use misc::{CheckUpdateBody, autopilot, check_update, coordinate_update, keyring_key, token};
+pub use prepared::prepared_query;
 pub use session::session;
 pub use txn::{TXN_OPS_MAX, TxnRequest, txn};
 

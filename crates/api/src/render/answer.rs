@@ -3,7 +3,7 @@
 use tribune_types::query::Reply;
 
 use super::write::{list, raw, string_list};
-use super::{Addresses, EmptyTags, catalog, kv, misc, ui};
+use super::{Addresses, EmptyTags, catalog, kv, misc, prepared, ui};
 
 /// The form of a reply where one reply has several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,9 @@ pub fn reply(reply: &Reply, view: View, addresses: Addresses) -> Vec<u8> {
         Reply::Coordinates(entries) => list(out, entries, |out, entry| {
             misc::coordinate_entry(out, entry)
         }),
+        Reply::PreparedQueries(queries) => {
+            list(out, queries, |out, q| prepared::prepared_query(out, q));
+        }
         Reply::Datacenters(names) => string_list(out, names),
         Reply::DatacenterMaps(maps) => list(out, maps, misc::datacenter_map),
         Reply::RaftConfiguration(config) => misc::raft_configuration(out, config),
@@ -77,6 +80,7 @@ fn size_guess(reply: &Reply) -> usize {
         Reply::Instances(instances) => instances.len() * 1024,
         Reply::NodeDump(dumps) => dumps.len() * 1024,
         Reply::Coordinates(entries) => entries.len() * 192,
+        Reply::PreparedQueries(queries) => queries.len() * 512,
         _ => 256,
     }
     .max(64)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tribune_api::errors::{ApiError, CONNECT_DISABLED, QUERY_NOT_FOUND};
+use tribune_api::errors::{ApiError, CONNECT_DISABLED};
 use tribune_api::json::go_quote;
 use tribune_api::uuid::lookup_error;
 use tribune_types::id::Index;
@@ -124,29 +124,6 @@ pub(crate) fn config_read(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     }
 }
 
-/// Writes of prepared queries.
-pub(crate) fn query_write(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
-    not_built("writing prepared queries")
-}
-
-/// Prepared queries: there are none.
-pub(crate) fn query_list(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    nothing(cx, req, b"[]", true)
-}
-
-/// One prepared query: there is none.
-pub(crate) fn query_read(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    req.read_options(cx)?;
-    let arg = req.arg_text();
-    if arg.ends_with("/execute") || arg.ends_with("/explain") {
-        return Err(ApiError::not_found(QUERY_NOT_FOUND));
-    }
-    match lookup_error("prepared query", &arg) {
-        Some(why) => with_meta(ApiError::new(500, why)),
-        None => Err(ApiError::not_found(QUERY_NOT_FOUND)),
-    }
-}
-
 /// A federation state.
 pub(crate) fn federation_state(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
     Err(ApiError::not_found("Federation state not found"))
@@ -154,16 +131,16 @@ pub(crate) fn federation_state(_cx: &Arc<Cx>, _req: &mut Req<'_>) -> Planned {
 
 /// A list of something there cannot be yet.
 pub(crate) fn empty_list(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    nothing(cx, req, b"[]", false)
+    nothing(cx, req, b"[]")
 }
 
 /// A map of something there cannot be yet.
 pub(crate) fn empty_map(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    nothing(cx, req, b"{}", false)
+    nothing(cx, req, b"{}")
 }
 
 /// An empty answer at index 1. A client that waits for more waits its time out, since nothing changes.
-fn nothing(cx: &Arc<Cx>, req: &Req<'_>, body: &'static [u8], consistency: bool) -> Planned {
+fn nothing(cx: &Arc<Cx>, req: &Req<'_>, body: &'static [u8]) -> Planned {
     let options = req.read_options(cx)?;
     let meta = QueryMeta {
         index: Index(1),
@@ -175,9 +152,6 @@ fn nothing(cx: &Arc<Cx>, req: &Req<'_>, body: &'static [u8], consistency: bool) 
     let answer = move || -> Response {
         let mut response = response::json(body.to_vec(), pretty);
         response::set_meta(&mut response, &meta);
-        if consistency {
-            response::set_consistency(&mut response, &meta);
-        }
         response
     };
     if options.min_index.0 == 0 {

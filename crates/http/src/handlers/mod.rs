@@ -12,6 +12,7 @@ pub(crate) mod kv;
 pub(crate) mod later;
 pub(crate) mod local_health;
 pub(crate) mod operator;
+pub(crate) mod query;
 pub(crate) mod registration;
 pub(crate) mod session;
 pub(crate) mod snapshot;

@@ -92,6 +92,22 @@ pub(crate) fn read(
             let index = config.as_ref().map_or(Index(0), |config| config.modify);
             Ok((Reply::Autopilot(config), index))
         }
+        Query::PreparedQueries => {
+            keys.push(WatchKey::PreparedQueries);
+            let stored = tables.queries.values().map(|stored| stored.query.clone());
+            Ok((
+                Reply::PreparedQueries(stored.collect()),
+                tables.indexes.queries,
+            ))
+        }
+        Query::PreparedQuery { id } => {
+            keys.push(WatchKey::PreparedQueries);
+            let stored = tables.queries.get(id).ok_or(StateError::QueryNotFound)?;
+            Ok((
+                Reply::PreparedQueries(vec![stored.query.clone()]),
+                tables.indexes.queries,
+            ))
+        }
         Query::Reverse { addr } => Ok(catalog::reverse(tables, *addr, keys)),
         Query::Datacenters | Query::DatacenterMaps | Query::RaftConfiguration => Err(
             StateError::Other("the query is not about the state".to_owned()),

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod keys;
+mod prepared;
 mod property;
 mod sessions;
 mod snapshot;

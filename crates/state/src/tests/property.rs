@@ -11,6 +11,7 @@ use tribune_types::command::{Command, Outcome, RestoreStep};
 use tribune_types::coordinate::{Coordinate, CoordinateEntry};
 use tribune_types::id::{Index, Uuid};
 use tribune_types::kv::{KvEntry, KvOp};
+use tribune_types::prepared::{NAME_PREFIX_MATCH, PreparedQuery, QueryService, QueryTemplate};
 use tribune_types::proxy::ProxyConfig;
 use tribune_types::query::{Endpoint, ListOptions, Query, Reply, ServiceQuery};
 use tribune_types::session::{Behavior, Session};
@@ -143,6 +144,29 @@ fn session(r: &mut Random) -> Session {
     }
 }
 
+fn prepared_query(r: &mut Random) -> PreparedQuery {
+    let kind = r.pick(&["", "", NAME_PREFIX_MATCH, "odd"]);
+    let session = if r.one_in(2) {
+        uuid(1 + r.below(4) as u8).to_string()
+    } else {
+        r.pick(&["", "", "x"]).to_owned()
+    };
+    PreparedQuery {
+        id: text(&uuid(0x11 * (1 + r.below(3) as u8)).to_string()),
+        name: text(r.pick(&["", "geo-", "GEO-", "geo-db", "q"])),
+        session: text(&session),
+        template: QueryTemplate {
+            kind: text(kind),
+            ..QueryTemplate::default()
+        },
+        service: QueryService {
+            service: text(r.pick(&["web", "${name.suffix}", "${"])),
+            ..QueryService::default()
+        },
+        ..PreparedQuery::default()
+    }
+}
+
 fn txn_op(r: &mut Random, highest: u64) -> TxnOp {
     let verb = r.pick(&CatalogVerb::WORDS.map(|(_, verb)| verb));
     let registration = registration(r);
@@ -182,7 +206,7 @@ fn kv_op(r: &mut Random) -> KvOp {
 }
 
 fn command(r: &mut Random, highest: u64) -> Command {
-    match r.below(20) {
+    match r.below(22) {
         0..7 => Command::Register(Box::new(registration(r))),
         7..10 => super::deregister(
             r.pick(NODES),
@@ -218,6 +242,8 @@ fn command(r: &mut Random, highest: u64) -> Command {
                 .one_in(2)
                 .then(|| Index(r.below(highest as usize + 1) as u64)),
         },
+        19 => Command::QuerySet(Box::new(prepared_query(r))),
+        20 => Command::QueryDelete(uuid(0x11 * (1 + r.below(3) as u8))),
         _ => {
             let id = r.below(2) as u64;
             Command::Restore(match r.below(4) {
@@ -242,6 +268,7 @@ fn command(r: &mut Random, highest: u64) -> Command {
 fn queries() -> Vec<Query> {
     let mut out = vec![
         Query::Sessions,
+        Query::PreparedQueries,
         Query::AutopilotConfig,
         Query::NodeDump {
             node: None,

@@ -9,6 +9,7 @@ mod autopilot;
 mod catalog;
 mod coordinate;
 mod kv;
+mod prepared;
 mod proxy;
 mod session;
 mod txn;
@@ -21,6 +22,11 @@ pub use catalog::{
 pub use coordinate::{Coordinate, CoordinateUpdateRequest, CoordinateVector};
 pub use kv::{
     DirEntry, IndexEntry, KvsRequest, RawStr, TombstoneRequest, kv_op, kv_op_word, put_dir_entry,
+};
+pub(crate) use prepared::{DELETE as QUERY_DELETE, SET as QUERY_SET};
+pub use prepared::{
+    PreparedQuery, PreparedQueryRequest, QueryDatacenterOptions, QueryDnsOptions,
+    QueryTemplateOptions, ServiceQuery,
 };
 pub use proxy::{ConnectProxyConfig, ExposeConfig, ExposePath, MeshGatewayConfig, Upstream};
 pub use session::{ServiceCheck, Session, SessionRequest};
@@ -186,7 +192,12 @@ mod tests {
         sorted::<ExposePath<'_>>();
         sorted::<MeshGatewayConfig<'_>>();
         sorted::<Upstream<'_>>();
+        sorted::<PreparedQuery<'_>>();
+        sorted::<PreparedQueryRequest<'_>>();
+        sorted::<QueryDatacenterOptions<'_>>();
+        sorted::<QueryTemplateOptions<'_>>();
         sorted::<ServiceCheck<'_>>();
+        sorted::<ServiceQuery<'_>>();
         sorted::<Session<'_>>();
         sorted::<SessionRequest<'_>>();
         sorted::<TxnCheckOp<'_>>();

@@ -1,15 +1,17 @@
 //! Calls as they arrive at a server: the method says what the body is.
 
+use tribune_types::prepared::{ExecuteQuery, ExecuteQueryRemote};
 use tribune_types::query::{Query, ReadOptions};
 use tribune_types::write::Write;
 
 use super::common::{Common, Envelope};
 use super::event::EventFire;
 use super::keyring::{KEYRING_OPERATION, KeyringCall};
+use super::prepared::{EXECUTE_QUERY, EXECUTE_QUERY_REMOTE, EXPLAIN_QUERY};
 use super::query::decode_query;
 use super::status::{LEADER, PEERS, PING, RAFT_STATS};
 use super::write::decode_write;
-use super::{Error, event, keyring, operator, txn};
+use super::{Error, event, keyring, operator, prepared, txn};
 use crate::msgpack;
 
 /// What a caller wants.
@@ -40,6 +42,33 @@ pub enum Call {
         envelope: Envelope,
         /// Which.
         write: Write,
+    },
+    /// A prepared query to be carried out.
+    ExecuteQuery {
+        /// Where, and for whom.
+        envelope: Envelope,
+        /// Which.
+        request: ExecuteQuery,
+        /// How; the datacenter is in the envelope.
+        options: ReadOptions,
+    },
+    /// A prepared query of another datacenter to be carried out here.
+    ExecuteQueryRemote {
+        /// Where, and for whom.
+        envelope: Envelope,
+        /// Which.
+        request: Box<ExecuteQueryRemote>,
+        /// How; the datacenter is in the envelope.
+        options: ReadOptions,
+    },
+    /// A prepared query to be shown as it renders.
+    ExplainQuery {
+        /// Where, and for whom.
+        envelope: Envelope,
+        /// Which.
+        request: ExecuteQuery,
+        /// How; the datacenter is in the envelope.
+        options: ReadOptions,
     },
     /// A request whose reply follows from itself: nothing is done.
     Answered {
@@ -84,6 +113,21 @@ pub fn decode_call(method: &str, body: &[u8]) -> Result<Option<Call>, Error> {
                 write: Write::TxnRead(ops),
             },
             Err(outcome) => answered(envelope, |out| txn::put_read_outcome(&outcome, out)),
+        },
+        EXECUTE_QUERY => Call::ExecuteQuery {
+            envelope,
+            request: prepared::decode_execute(body)?,
+            options: common.read_options(),
+        },
+        EXPLAIN_QUERY => Call::ExplainQuery {
+            envelope,
+            request: prepared::decode_execute(body)?,
+            options: common.read_options(),
+        },
+        EXECUTE_QUERY_REMOTE => Call::ExecuteQueryRemote {
+            envelope,
+            request: Box::new(prepared::decode_execute_remote(body)?),
+            options: common.read_options(),
         },
         "Internal.EventFire" => Call::EventFire(event::decode(envelope, body)?),
         _ => {

@@ -21,6 +21,7 @@ mod keyring;
 mod kvs;
 mod operator;
 mod outline;
+mod prepared;
 mod query;
 mod session;
 mod snapshot;
@@ -43,6 +44,11 @@ pub use operator::{
     SERVER_HEALTH, decode_server_health_reply, encode_server_health, encode_server_health_reply,
 };
 pub use outline::{Effect, Outline, effect_abroad, is_for_leader};
+pub use prepared::{
+    EXECUTE_QUERY, EXECUTE_QUERY_REMOTE, EXPLAIN_QUERY, decode_executed_query,
+    decode_explained_query, encode_execute_query, encode_execute_query_remote,
+    encode_executed_query, encode_explained_query,
+};
 pub use query::{decode_reply, encode_query, encode_reply};
 pub use snapshot::{
     SnapshotCall, SnapshotOp, decode_snapshot, decode_snapshot_reply, encode_snapshot,

@@ -5,7 +5,7 @@ use tribune_types::query::{Query, QueryMeta, ReadOptions, Reply};
 
 use super::common::{Common, put_meta, put_node_meta, put_options, put_source, read_meta};
 use super::fields::Fields;
-use super::{Error, catalog, coordinate, health, internal, kvs, operator, session};
+use super::{Error, catalog, coordinate, health, internal, kvs, operator, prepared, session};
 
 /// The method that asks for `query`, and its request body; `None` if no single call answers it.
 ///
@@ -150,6 +150,15 @@ fn put_query<'a>(
                 _ => "Operator.AutopilotGetConfiguration",
             }
         }
+        Query::PreparedQueries => {
+            put_node_meta(fields, NO_META);
+            put_source(fields, "", "");
+            "PreparedQuery.List"
+        }
+        Query::PreparedQuery { id } => {
+            fields.put("QueryID", id.to_string());
+            "PreparedQuery.Get"
+        }
         // Asked as nodes first, then as services at an address.
         Query::Reverse { .. } => return None,
     })
@@ -190,6 +199,7 @@ pub(super) fn decode_query(
         "Coordinate" => coordinate::decode(method, body),
         "Internal" => internal::decode(method, body, common),
         "Operator" => Ok(operator::decode(method)),
+        "PreparedQuery" => prepared::decode(method, body),
         _ => Ok(None),
     }
 }
@@ -235,6 +245,10 @@ fn put_reply<'a>(method: &str, query: &Query, reply: &'a Reply, fields: &mut Fie
             internal::put_dump(filter, dump, fields);
             true
         }
+        Reply::PreparedQueries(queries) => {
+            prepared::put_queries(queries, fields);
+            true
+        }
         Reply::Coordinates(found) => {
             coordinate::put_reply(found, fields);
             true
@@ -276,6 +290,7 @@ pub fn decode_reply(query: &Query, body: &[u8]) -> Result<(Reply, QueryMeta), Er
         Query::ServiceDump { .. } => health::instances(false, body)?,
         Query::Coordinates { segment, .. } => coordinate::reply(segment.as_deref(), body)?,
         Query::NodeDump { .. } => internal::dump(body)?,
+        Query::PreparedQueries | Query::PreparedQuery { .. } => prepared::reply(body)?,
         Query::Datacenters => return bare(catalog::datacenters(body)?),
         Query::DatacenterMaps => return bare(coordinate::maps(body)?),
         Query::AutopilotConfig => return bare(operator::autopilot(body)?),

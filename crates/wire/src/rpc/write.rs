@@ -10,7 +10,7 @@ use tribune_types::write::{Write, WriteReply};
 use super::common::{put_meta, put_options};
 use super::fields::Fields;
 use super::status::EMPTY;
-use super::{Error, coordinate, event, kvs, operator, session, status, txn};
+use super::{Error, coordinate, event, kvs, operator, prepared, session, status, txn};
 use crate::msgpack::{self, encode};
 use crate::records::{DeregisterRequest, RegisterRequest};
 
@@ -82,6 +82,10 @@ pub fn encode_write(
             operator::put_set(config, *cas, &mut fields);
             "Operator.AutopilotSetConfiguration"
         }
+        Write::PreparedQuery(op, query) => {
+            prepared::put_apply(*op, query, &mut fields);
+            "PreparedQuery.Apply"
+        }
         Write::RaftRemovePeer(peer) => operator::put_remove(peer, &mut fields),
     };
     fields.str("Datacenter", datacenter);
@@ -131,6 +135,7 @@ pub(super) fn decode_write(method: &str, body: &[u8]) -> Result<Option<Write>, E
         }
         "Session.Apply" => session::apply(body)?,
         "Session.Renew" => session::renew(body)?,
+        "PreparedQuery.Apply" => prepared::apply(body)?,
         _ => return operator::apply(method, body),
     }))
 }
@@ -146,6 +151,8 @@ pub enum ReplyForm {
     NoVerdict,
     /// The ID of a session; empty if there is none to tell.
     SessionId,
+    /// The ID of a prepared query.
+    QueryId,
     /// The renewed session.
     Renewed,
     /// Outcome of a transaction.
@@ -168,6 +175,7 @@ impl ReplyForm {
             | Write::Autopilot { cas: None, .. } => ReplyForm::NoVerdict,
             Write::Kv(..) | Write::Autopilot { .. } => ReplyForm::Verdict,
             Write::SessionCreate(_) | Write::SessionDestroy(_) => ReplyForm::SessionId,
+            Write::PreparedQuery(..) => ReplyForm::QueryId,
             Write::SessionRenew(_) => ReplyForm::Renewed,
             Write::Txn(_) => ReplyForm::Txn,
             Write::TxnRead(_) => ReplyForm::TxnRead,
@@ -182,6 +190,7 @@ pub fn encode_write_reply(form: ReplyForm, reply: &WriteReply, out: &mut Vec<u8>
         (ReplyForm::NoVerdict, _) => encode::put_bool(out, false),
         (_, WriteReply::Verdict(verdict)) => encode::put_bool(out, *verdict),
         (_, WriteReply::Session(id)) => status::encode_text(&id.to_string(), out),
+        (_, WriteReply::PreparedQuery(id)) => status::encode_text(id, out),
         (ReplyForm::SessionId, _) => status::encode_text("", out),
         (_, WriteReply::Renewed(sessions)) => {
             let mut fields = Fields::default();
@@ -223,6 +232,7 @@ pub fn decode_write_reply(write: &Write, body: &[u8]) -> Result<WriteReply, Erro
             Write::SessionDestroy(_) => WriteReply::Done,
             _ => WriteReply::Session(session::created(body)?),
         },
+        ReplyForm::QueryId => WriteReply::PreparedQuery(prepared::applied(body)?),
         ReplyForm::Renewed => WriteReply::Renewed(session::sessions(body)?),
         ReplyForm::Txn | ReplyForm::TxnRead => WriteReply::Txn(Box::new(txn::outcome(body)?)),
     })

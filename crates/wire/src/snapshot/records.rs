@@ -14,8 +14,8 @@ use tribune_types::snapshot::Record;
 
 use crate::msgpack::{self, from_slice, to_writer};
 use crate::records::{
-    AutopilotConfig, Coordinate, DirEntry, IndexEntry, RecordError, RegisterRequest, Session,
-    mirror, put_dir_entry,
+    AutopilotConfig, Coordinate, DirEntry, IndexEntry, PreparedQuery, RecordError, RegisterRequest,
+    Session, mirror, put_dir_entry,
 };
 
 const REGISTER: u8 = 0;
@@ -23,6 +23,7 @@ const KV: u8 = 2;
 const SESSION: u8 = 3;
 const TOMBSTONE: u8 = 5;
 const COORDINATES: u8 = 6;
+const PREPARED_QUERY: u8 = 7;
 const AUTOPILOT: u8 = 9;
 const INDEX: u8 = 16;
 const CHUNKING: u8 = 29;
@@ -43,7 +44,7 @@ const ORDER: [u8; 22] = [
     27,
     KV,
     TOMBSTONE,
-    7,
+    PREPARED_QUERY,
     AUTOPILOT,
     12,
     13,
@@ -223,6 +224,7 @@ fn kind_of(record: &Record) -> u8 {
         Record::Session(_) => SESSION,
         Record::Kv(_) => KV,
         Record::Tombstone { .. } => TOMBSTONE,
+        Record::PreparedQuery(_) => PREPARED_QUERY,
         Record::Autopilot(_) => AUTOPILOT,
         Record::IndexEntry { .. } => INDEX,
         Record::Opaque { kind, .. } => *kind,
@@ -271,6 +273,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
             );
             Ok(())
         }
+        Record::PreparedQuery(query) => put(out, &PreparedQuery::from(&**query)),
         Record::Autopilot(config) => put(out, &AutopilotConfig::from(config)),
         Record::IndexEntry { name, value } => put(
             out,
@@ -468,6 +471,9 @@ fn decode(kind: u8, body: &[u8]) -> Result<Record, Fault> {
                 key: entry.key.0.into(),
                 index: Index(entry.modify_index),
             }
+        }
+        PREPARED_QUERY => {
+            Record::PreparedQuery(Box::new(from_slice::<PreparedQuery<'_>>(body)?.into()))
         }
         AUTOPILOT => Record::Autopilot(from_slice::<AutopilotConfig<'_>>(body)?.into()),
         INDEX => {

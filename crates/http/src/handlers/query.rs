@@ -1,0 +1,294 @@
+//! `/v1/query`: prepared queries (spec http-api.md section 3.9).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use tribune_api::errors::{ApiError, parse_int};
+use tribune_api::json::go_quote;
+use tribune_api::params::parse_bool;
+use tribune_api::parse::{self, BodyError};
+use tribune_api::render::{self, Addresses, View};
+use tribune_types::error::RpcError;
+use tribune_types::id::Index;
+use tribune_types::prepared::{ExecuteQuery, ExecutedQuery, PreparedQuery, QueryOp, QuerySource};
+use tribune_types::query::{Query, QueryMeta, ReadOptions};
+use tribune_types::text::{Text, text};
+use tribune_types::uuid::parse_query;
+use tribune_types::write::{Write, WriteReply};
+
+use super::mismatched;
+use crate::cx::Cx;
+use crate::read::{Headers, ReadPlan, Shape};
+use crate::request::Req;
+use crate::response::{self, Response};
+use crate::step::{Planned, Step, with_body, work};
+
+const EXECUTE: &str = "execute";
+const EXPLAIN: &str = "explain";
+/// The node of this agent.
+const AGENT: &str = "_agent";
+
+/// The methods of a path below `/v1/query/`.
+pub(crate) fn methods(arg: &[u8]) -> &'static [&'static str] {
+    let arg = String::from_utf8_lossy(arg);
+    if action(&arg, EXECUTE).is_some() || action(&arg, EXPLAIN).is_some() {
+        &["GET"]
+    } else {
+        &["GET", "PUT", "DELETE"]
+    }
+}
+
+/// The query that is named before an action. The action alone names a query of that name.
+fn action<'a>(arg: &'a str, action: &str) -> Option<&'a str> {
+    if arg == action {
+        return Some(arg);
+    }
+    arg.strip_suffix(action)?.strip_suffix('/')
+}
+
+/// Stores a new query.
+pub(crate) fn create(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
+    with_body(cx, req, move |cx, body| async move {
+        let query = parse::prepared_query(&body).map_err(BodyError::into_api)?;
+        let write = Write::PreparedQuery(QueryOp::Create, Box::new(query));
+        match cx.handle.write(&caller, dc.as_deref(), write).await? {
+            WriteReply::PreparedQuery(id) => Ok(response::json_with(pretty, |out| {
+                render::query_created(out, &id);
+            })),
+            _ => Err(mismatched()),
+        }
+    })
+}
+
+/// Replaces the query of an ID. A request without a body is an empty query.
+pub(crate) fn update(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    let (caller, dc, id) = (
+        req.caller.clone(),
+        req.datacenter(cx),
+        text(&req.arg_text()),
+    );
+    let has_body =
+        req.headers.contains_key(TRANSFER_ENCODING) || { req.headers.get(CONTENT_LENGTH) }
+            .is_some_and(|size| *size != "0");
+    with_body(cx, req, move |cx, body| async move {
+        let query = if has_body {
+            parse::prepared_query(&body).map_err(BodyError::into_api)?
+        } else {
+            PreparedQuery::default()
+        };
+        let query = Box::new(PreparedQuery { id, ..query });
+        let write = Write::PreparedQuery(QueryOp::Update, query);
+        cx.handle.write(&caller, dc.as_deref(), write).await?;
+        Ok(response::empty())
+    })
+}
+
+/// Forgets the query of an ID.
+pub(crate) fn delete(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    let (cx, caller, dc) = (Arc::clone(cx), req.caller.clone(), req.datacenter(cx));
+    let query = Box::new(PreparedQuery {
+        id: text(&req.arg_text()),
+        ..PreparedQuery::default()
+    });
+    work(async move {
+        let write = Write::PreparedQuery(QueryOp::Delete, query);
+        cx.handle.write(&caller, dc.as_deref(), write).await?;
+        Ok(response::empty())
+    })
+}
+
+/// All queries.
+pub(crate) fn list(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    let options = req.read_options(cx)?;
+    plan(cx, req, Query::PreparedQueries, options).step()
+}
+
+/// One query, or what it finds, or what it renders to.
+pub(crate) fn get(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    let arg = req.arg_text();
+    if let Some(name) = action(&arg, EXECUTE) {
+        return execute(cx, req, name);
+    }
+    if let Some(name) = action(&arg, EXPLAIN) {
+        return explain(cx, req, name);
+    }
+    let options = req.read_options(cx)?;
+    match parse_query(&arg) {
+        Ok(Some(id)) => plan(cx, req, Query::PreparedQuery { id }, options).step(),
+        Ok(None) => Err(RpcError::from(tribune_types::error::StateError::QueryNotFound).into()),
+        // This text comes from the servers in Consul, behind the headers.
+        Err(why) => Ok(Step::Done(with_unknown_meta(ApiError::new(500, why)))),
+    }
+}
+
+fn plan(cx: &Arc<Cx>, req: &Req<'_>, query: Query, options: ReadOptions) -> ReadPlan {
+    let shape = Shape::Json(View::Plain);
+    ReadPlan::new(cx, req, query, options, shape, Headers::Consistency)
+}
+
+/// An error of the servers, with the headers of an answer that was not there.
+fn with_unknown_meta(error: ApiError) -> Response {
+    let found = error.status != 404;
+    let mut response = response::error(error);
+    if found {
+        let meta = QueryMeta {
+            index: Index(1),
+            ..QueryMeta::default()
+        };
+        response::set_meta(&mut response, &meta);
+    }
+    response
+}
+
+fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
+    let options = req.read_options(cx)?;
+    let mut request = request(cx, req, name)?;
+    if let Some(given) = req.params.get("connect").filter(|given| !given.is_empty()) {
+        request.connect = parse_bool(&given).ok_or_else(|| {
+            let quoted = go_quote(&given);
+            ApiError::new(
+                500,
+                format!(
+                    "Error parsing 'connect' value: strconv.ParseBool: parsing {quoted}: invalid syntax"
+                ),
+            )
+        })?;
+    }
+    let show = Show {
+        pretty: req.pretty,
+        cached: cx.options.use_cache && req.params.has("cached"),
+    };
+    let handle = &cx.handle;
+    if let Some(done) = handle.execute_query_now(&req.caller, &request, &options) {
+        return Ok(Step::Done(show.outcome(cx, done)));
+    }
+    let (cx, caller) = (Arc::clone(cx), req.caller.clone());
+    work(async move {
+        let done = cx.handle.execute_query(&caller, &request, &options).await;
+        Ok(show.outcome(&cx, done))
+    })
+}
+
+/// How an outcome is shown.
+#[derive(Clone, Copy)]
+struct Show {
+    pretty: bool,
+    /// The cache was asked for. Nothing is kept, so nothing is found.
+    cached: bool,
+}
+
+impl Show {
+    fn outcome(self, cx: &Cx, done: Result<ExecutedQuery, RpcError>) -> Response {
+        let executed = match done {
+            Ok(executed) => executed,
+            Err(err) => return with_unknown_meta(err.into()),
+        };
+        // Wherever the query was sent: what counts is where its instances are.
+        let translated = cx.options.translate_wan_addrs && executed.datacenter != cx.datacenter;
+        let addresses = if translated {
+            Addresses::Wan
+        } else {
+            Addresses::Lan
+        };
+        let mut response = response::json_with(self.pretty, |out| {
+            render::query_executed(out, &executed, addresses);
+        });
+        set_headers(&mut response, &executed.meta);
+        if self.cached {
+            let miss = HeaderValue::from_static("MISS");
+            response.headers_mut().insert(response::CACHE, miss);
+        }
+        response
+    }
+}
+
+fn set_headers(response: &mut Response, meta: &QueryMeta) {
+    response::set_meta(response, meta);
+    response::set_consistency(response, meta);
+}
+
+fn explain(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
+    let options = req.read_options(cx)?;
+    let request = request(cx, req, name)?;
+    let (cx, caller, pretty) = (Arc::clone(cx), req.caller.clone(), req.pretty);
+    work(async move {
+        let explained = cx.handle.explain_query(&caller, &request, &options).await;
+        Ok(match explained {
+            Ok(explained) => {
+                let mut response = response::json_with(pretty, |out| {
+                    render::query_explained(out, &explained);
+                });
+                set_headers(&mut response, &explained.meta);
+                response
+            }
+            Err(err) => with_unknown_meta(err.into()),
+        })
+    })
+}
+
+fn request(cx: &Cx, req: &Req<'_>, name: &str) -> Result<ExecuteQuery, ApiError> {
+    let limit = match req.params.get("limit").filter(|given| !given.is_empty()) {
+        Some(given) => {
+            parse_int(&given).map_err(|why| ApiError::new(500, format!("Bad limit: {why}")))?
+        }
+        None => 0,
+    };
+    let near = req.params.text("near");
+    let source = QuerySource {
+        datacenter: req.datacenter(cx).unwrap_or_else(|| cx.datacenter.clone()),
+        ip: client_address(req),
+        node: if near == AGENT {
+            cx.node.clone()
+        } else {
+            text(&near)
+        },
+        segment: Text::default(),
+    };
+    Ok(ExecuteQuery {
+        name: text(name),
+        limit,
+        connect: false,
+        agent: QuerySource {
+            datacenter: cx.datacenter.clone(),
+            node: cx.node.clone(),
+            ..QuerySource::default()
+        },
+        source,
+    })
+}
+
+/// The address of the client, as the first proxy saw it if there were any; empty if it did not come over IP.
+fn client_address(req: &Req<'_>) -> Text {
+    let forwarded = req.headers.get("x-forwarded-for");
+    let first = forwarded.and_then(|hosts| hosts.to_str().ok()?.split(',').next());
+    let first = first.and_then(|host| host.trim().parse::<IpAddr>().ok());
+    match first.or(req.caller.addr) {
+        Some(addr) => text(&addr.to_canonical().to_string()),
+        None => Text::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_part_of_a_path_is_an_action() {
+        for (arg, execute, explain) in [
+            ("q/execute", Some("q"), None),
+            ("q/explain", None, Some("q")),
+            ("a/b/execute", Some("a/b"), None),
+            ("execute", Some("execute"), None),
+            ("explain/execute", Some("explain"), None),
+            ("/execute", Some(""), None),
+            ("qexecute", None, None),
+            ("q/execute/", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(action(arg, EXECUTE), execute, "{arg}");
+            assert_eq!(action(arg, EXPLAIN), explain, "{arg}");
+        }
+    }
+}
