@@ -15,7 +15,7 @@ pub(crate) fn catch_hangups() -> Receiver<()> {
     catch_those("hangups", |signal| signal == Signal::Hangup)
 }
 
-fn catch_those(name: &str, wanted: fn(Signal) -> bool) -> Receiver<()> {
+fn catch_those(name: &'static str, wanted: fn(Signal) -> bool) -> Receiver<()> {
     let (tx, rx) = channel();
     if let Ok(env) = Env::real(RealConfig {
         front_workers: Some(1),
