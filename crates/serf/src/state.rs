@@ -64,6 +64,12 @@ impl Serf {
         }
     }
 
+    /// The time of the last intent about this node that it knows.
+    fn own_ltime(&self) -> LTime {
+        let row = self.members.find(self.swim.name());
+        row.map_or(0, |row| self.members.ltime(row))
+    }
+
     /// Takes leaves out that are older than what we know: of members that are alive for us although the other side does
     /// not have them, or has them as gone, in the very table that we just merged. It has not heard of their return yet.
     /// (Consul shows such a member as leaving, perhaps for ever: what comes by exchange is not spread, so the member
@@ -81,11 +87,10 @@ impl Serf {
             .collect();
         there.sort_unstable();
         state.left.retain(|name| {
-            let alive = self
-                .swim
-                .entry(name)
-                .is_some_and(|entry| entry.state == NodeState::Alive);
-            if !alive || *name == *self.swim.name() {
+            // One that the other side has as dead is suspected here since the merge, and may say that it lives.
+            let is_here = |state| matches!(state, NodeState::Alive | NodeState::Suspect);
+            let entry = self.swim.entry(name);
+            if !entry.is_some_and(|entry| is_here(entry.state)) || *name == *self.swim.name() {
                 return true;
             }
             there.binary_search(&name).is_ok()
@@ -126,8 +131,16 @@ impl Serf {
             self.on_leave_intent(now, &intent, out);
         }
         for (name, ltime) in &state.status_ltimes {
-            if left.binary_search(&name).is_err() {
-                self.on_join_intent(now, name, *ltime, out);
+            if left.binary_search(&name).is_ok() {
+                continue;
+            }
+            let was = self.own_ltime();
+            self.on_join_intent(now, name, *ltime, out);
+            if *name == *self.swim.name() && *ltime > was && !self.leaving.has_begun() {
+                // Somebody said something about us that never came here: a leave, while we were cut off. It is not
+                // spread any more, and whoever took us for alive when hearing it has us leaving, until we speak. (Only
+                // here, and not when an intent comes by packet: two nodes of one name would outbid each other.)
+                self.announce_join(now, out);
             }
         }
         if ignore_old {

@@ -91,6 +91,28 @@ fn being_called_left_is_refuted() {
 }
 
 #[test]
+fn a_leave_that_was_said_behind_ones_back_is_refuted() {
+    // (the time that others know of us, join intents spread, the own time afterwards): ours is 3.
+    for (known, spread, want) in [(2, 0, 3), (3, 0, 3), (4, 1, 20), (19, 1, 20)] {
+        let mut solo = Solo::among(2);
+        solo.join_intent("me", 3);
+        let queued = solo.queued()[0];
+        let state = StateExchange {
+            ltime: 20,
+            status_ltimes: vec![(text("me"), known), (text("n2"), 9)],
+            ..StateExchange::default()
+        };
+        merge(&mut solo, &state);
+        assert_eq!(solo.status("me"), Alive, "{known}");
+        assert_eq!(solo.queued()[0], queued + spread, "{known}");
+        assert_eq!(solo.ltime("me"), want, "{known}");
+        // Once.
+        merge(&mut solo, &state);
+        assert_eq!(solo.queued()[0], queued + spread, "{known}");
+    }
+}
+
+#[test]
 fn a_left_member_without_a_time_is_left_since_the_beginning() {
     let mut solo = Solo::among(2);
     let state = StateExchange {
@@ -108,6 +130,7 @@ fn who_has_not_heard_of_a_return_does_not_make_it_a_leave() {
         (None, Alive),
         (Some((NodeState::Left, 4)), Alive),
         (Some((NodeState::Dead, 4)), Alive),
+        (Some((NodeState::Dead, 5)), Alive),
         (Some((NodeState::Alive, 5)), Leaving),
     ] {
         let mut solo = Solo::among(3);
