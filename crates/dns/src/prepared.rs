@@ -174,7 +174,8 @@ fn nothing_found_and_no_query_are_no_name_and_other_failures_are_failures() {
         (Fact::Failed, 2, 0),
     ] {
         let out = answer(&request, fact, 1);
-        assert_eq!((out[3] & 15, out[7], out[9]), (code, 0, authority));
+        assert_eq!((out[2], out[3] & 15), (0x85, code));
+        assert_eq!((out[7], out[9]), (0, authority));
     }
 }
 

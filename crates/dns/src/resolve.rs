@@ -395,7 +395,8 @@ impl Resolver<'_> {
                 Ok(())
             }
             Fact::Catalog(_) | Fact::Failed | Fact::Host(_) => {
-                response.fail(rcode::SERVFAIL);
+                // Consul speaks for the zone all the same.
+                response.rcode = rcode::SERVFAIL;
                 Ok(())
             }
         }

@@ -57,6 +57,38 @@ fn encode(call: &Call, size: usize) -> Option<(&'static str, Vec<u8>)> {
             drop(rpc::decode_write_reply(write, &body));
             Some((method, body))
         }
+        Call::ExecuteQuery {
+            envelope,
+            request,
+            options,
+        } => {
+            bounded(envelope);
+            let (dc, token) = (&envelope.datacenter, envelope.token.secret());
+            let body = rpc::encode_execute_query(request, options, dc, token);
+            drop(rpc::decode_executed_query(&body));
+            Some((rpc::EXECUTE_QUERY, body))
+        }
+        Call::ExecuteQueryRemote {
+            envelope,
+            request,
+            options,
+        } => {
+            bounded(envelope);
+            let (dc, token) = (&envelope.datacenter, envelope.token.secret());
+            let body = rpc::encode_execute_query_remote(request, options, dc, token);
+            Some((rpc::EXECUTE_QUERY_REMOTE, body))
+        }
+        Call::ExplainQuery {
+            envelope,
+            request,
+            options,
+        } => {
+            bounded(envelope);
+            let (dc, token) = (&envelope.datacenter, envelope.token.secret());
+            let body = rpc::encode_execute_query(request, options, dc, token);
+            drop(rpc::decode_explained_query(&body));
+            Some((rpc::EXPLAIN_QUERY, body))
+        }
         Call::Keyring(call) => {
             let (dc, token) = (&call.envelope.datacenter, call.envelope.token.secret());
             let body = rpc::encode_keyring(&call.request, dc, token);
@@ -79,6 +111,7 @@ fn seeds() -> Vec<Vec<u8>> {
         "Internal.",
         "KVS.",
         "Operator.",
+        "PreparedQuery.",
         "Session.",
         "Status.",
         "Txn.",
