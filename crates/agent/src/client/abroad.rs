@@ -1,8 +1,9 @@
 //! Calls to the servers of another datacenter (rpc.md sections 4 and 5.1).
 //!
-//! Every server is asked at most once, and at once: there is no pause, because the servers there wait for their leader
-//! themselves. Another server is asked when the one before has seen nothing of the call, when its connection ended under a
-//! call that does no harm twice, and when it had no leader and said so at once, as one that leaves does.
+//! Servers are asked one after the other, without a pause. Another one is asked when the one before has seen nothing of the
+//! call, when its connection ended under a call that does no harm twice, and when it had no leader and said so at once, as
+//! one that leaves does, or could not connect to it. Servers that have waited for a leader themselves have waited enough;
+//! where none has, they are asked again and again within the hold time, with pauses.
 //!
 //! What a call may cost whoever makes it: a connection comes about within 5 s or not at all; one on which nothing is heard
 //! any more is given up 9 s after the last sign of life; after 10 s no other server is begun with. When no server can be
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::select_ok;
 use tracing::{info, warn};
-use tribune_local::servers::may_retry;
+use tribune_local::servers::{may_retry, retry_pause};
 use tribune_net::PoolOptions;
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
@@ -30,8 +31,6 @@ use super::{Client, Kind, Place};
 const BUDGET: Duration = Duration::from_secs(10);
 /// A server that has no leader and says so sooner than this has not waited for one.
 const NOT_WAITED: Duration = Duration::from_secs(1);
-/// In the words that everybody matches.
-const NO_LEADER: &str = "No cluster leader";
 /// First pause before an unreachable datacenter is looked for again.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest such pause.
@@ -57,6 +56,30 @@ pub(super) struct Abroad {
     used: AtomicBool,
     /// The client that this is part of.
     own: Weak<Client>,
+}
+
+/// All servers, asked once.
+#[derive(Default)]
+struct Round {
+    asked: Vec<Text>,
+    /// One of them did nothing for want of a leader.
+    leaderless: bool,
+    number: u32,
+}
+
+impl Round {
+    fn next(self) -> Round {
+        Round {
+            number: self.number + 1,
+            ..Round::default()
+        }
+    }
+}
+
+/// True if nothing was done because there was no leader, or because a server could not connect to the one that it knows:
+/// servers of the original do not wait for another one then.
+fn is_leaderless(said: &str) -> bool {
+    said.contains("No cluster leader") || said.contains("rpc error getting client: ")
 }
 
 impl Abroad {
@@ -113,12 +136,19 @@ impl Client {
         let label = self.datacenter.to_string();
         metrics::counter!("rpc.cross-dc", "datacenter" => label).increment(1);
         let begin = self.env.mono();
-        let mut asked: Vec<Text> = Vec::new();
+        let mut round = Round::default();
         let mut said = None;
         loop {
-            let next = self.servers.lock().first_but(&asked).cloned();
+            let next = self.servers.lock().first_but(&round.asked).cloned();
             let Some(server) = next else {
-                break;
+                let waited = self.env.mono().since(begin);
+                if !round.leaderless || waited >= self.hold.min(BUDGET) {
+                    break;
+                }
+                let pause = self.env.jitter(retry_pause(round.number, self.hold));
+                self.env.sleep(pause).await;
+                round = round.next();
+                continue;
             };
             let tried = self.env.mono();
             let err = match self.ask_at(&server, method, body, deadline).await {
@@ -126,18 +156,22 @@ impl Client {
                 Err(err) => err,
             };
             self.on_failure(&server, method, &err);
-            asked.push(server.name);
+            round.asked.push(server.name);
             let now = self.env.mono();
             let late = now.since(begin) >= BUDGET;
             if err.is_not_sent() {
-                if late && self.servers.lock().first_but(&asked).is_some() {
+                if late && self.servers.lock().first_but(&round.asked).is_some() {
                     return Err(said.unwrap_or(RpcError::RemoteUnreachable));
                 }
                 continue;
             }
             let shown = err.to_string();
-            let waited = shown.contains(NO_LEADER) && now.since(tried) >= NOT_WAITED;
-            let again = !waited && may_retry(&shown, kind == Kind::Read, err.is_end());
+            let again = if is_leaderless(&shown) {
+                round.leaderless = true;
+                now.since(tried) < NOT_WAITED
+            } else {
+                may_retry(&shown, kind == Kind::Read, err.is_end())
+            };
             said = Some(RpcError::Remote(shown));
             if late || !again {
                 break;

@@ -67,10 +67,19 @@ pub(crate) struct Client {
     servers_changed: Notify,
     recent: Recent,
     place: Place,
-    /// How long a request is tried again at home.
+    /// How long a request is tried again.
     hold: Duration,
     /// Longest wait of a blocking query that servers allow.
     query_time_max: Duration,
+}
+
+/// How long requests may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How long a request is tried again, if nobody has waited with it.
+    pub(crate) hold: Duration,
+    /// The least that a blocking query may wait.
+    pub(crate) query_time_max: Duration,
 }
 
 /// Where the servers are.
@@ -100,14 +109,13 @@ impl Client {
         }
     }
 
-    /// The way of a server to another datacenter, over connections of `pool`. Knows no server yet. `query_time_max` is the
-    /// least that a blocking query there may wait.
+    /// The way of a server to another datacenter, over connections of `pool`. Knows no server yet.
     pub(crate) fn abroad(
         env: &Env,
         tasks: &TaskGroup,
         pool: Pool,
         datacenter: Text,
-        query_time_max: Duration,
+        patience: Patience,
     ) -> Arc<Client> {
         Arc::new_cyclic(|own: &Weak<Client>| Client {
             env: env.clone(),
@@ -118,8 +126,8 @@ impl Client {
             servers_changed: Notify::new(),
             recent: Recent::default(),
             place: Place::Abroad(Abroad::new(own.clone())),
-            hold: Duration::ZERO,
-            query_time_max,
+            hold: patience.hold,
+            query_time_max: patience.query_time_max,
         })
     }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::info;
@@ -23,15 +22,14 @@ use tribune_types::text::Text;
 
 use super::Remote;
 use super::atlas::{self, Sites};
-use crate::client::{self, Client};
+use crate::client::{self, Client, Patience};
 use crate::gossip::Pool;
 
 /// Knows the other datacenters.
 pub(crate) struct Router {
     env: Env,
     tasks: TaskGroup,
-    /// Longest wait of a blocking query that is allowed here.
-    query_time_max: Duration,
+    patience: Patience,
     datacenter: Text,
     connections: Connections,
     known: Mutex<Known>,
@@ -57,7 +55,10 @@ impl Router {
         let router = Arc::new(Router {
             env: env.clone(),
             tasks: tasks.clone(),
-            query_time_max: config.http.max_query_time,
+            patience: Patience {
+                hold: config.performance.rpc_hold_timeout,
+                query_time_max: config.http.max_query_time,
+            },
             datacenter,
             connections: Connections::new(env, tasks, client::pool_options()),
             known: Mutex::default(),
@@ -97,7 +98,7 @@ impl Router {
                 info!(dc = %name, servers = site.alive.len(), "another datacenter is known");
                 let pool = self.connections.clone();
                 let (env, tasks) = (&self.env, &self.tasks);
-                let client = Client::abroad(env, tasks, pool, name.clone(), self.query_time_max);
+                let client = Client::abroad(env, tasks, pool, name.clone(), self.patience);
                 Arc::new(Remote::new(client))
             });
             if old.get(name).is_none_or(|old| old.alive != site.alive) {

@@ -128,6 +128,21 @@ impl Handle {
         })
     }
 
+    /// The error of a request that need not be sent, because the servers of its datacenter would refuse it with `text`: in
+    /// the words that it would have come back in.
+    pub fn refusal(&self, datacenter: Option<&str>, text: String) -> RpcError {
+        const HOP: &str = "rpc error making call: ";
+        let own = &*self.identity().datacenter;
+        let abroad = datacenter.is_some_and(|dc| dc != own);
+        let cluster = &self.inner.cluster;
+        match (cluster.client().is_some(), cluster.abroad(datacenter)) {
+            (_, Err(err)) => err,
+            (false, Ok(None)) => RpcError::Invalid(text),
+            (true, _) if abroad => RpcError::Remote(format!("{HOP}{HOP}{text}")),
+            _ => RpcError::Remote(format!("{HOP}{text}")),
+        }
+    }
+
     /// Starts saving a snapshot archive.
     ///
     /// # Errors

@@ -105,9 +105,10 @@ pub(crate) fn put(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         if session.is_empty() {
             return Err(ApiError::new(500, "missing session"));
         }
-        let id = parse_session(&session).map_err(|text| ApiError::new(500, text))?;
+        let refused = |text| cx.handle.refusal(req.datacenter(cx).as_deref(), text);
+        let id = parse_session(&session).map_err(refused)?;
         entry.session =
-            Some(id.ok_or_else(|| ApiError::new(500, format!("invalid session \"{session}\"")))?);
+            Some(id.ok_or_else(|| refused(format!("invalid session \"{session}\"")))?);
     }
     if let Some(session) = req.params.get("release") {
         op = KvOp::Unlock;

@@ -43,16 +43,17 @@ pub(crate) fn create(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 }
 
 /// The session of the path; `None` for one that cannot exist.
-fn named(req: &Req<'_>) -> Result<Option<SessionId>, ApiError> {
+fn named(cx: &Cx, req: &Req<'_>) -> Result<Option<SessionId>, ApiError> {
     if req.arg.is_empty() {
         return Err(ApiError::bad(MISSING));
     }
-    parse_session(&req.arg_text()).map_err(|text| ApiError::new(500, text))
+    let refused = |text| cx.handle.refusal(req.datacenter(cx).as_deref(), text);
+    Ok(parse_session(&req.arg_text()).map_err(refused)?)
 }
 
 /// Ends a session; also fine if there is none.
 pub(crate) fn destroy(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let Some(id) = named(req)? else {
+    let Some(id) = named(cx, req)? else {
         return Ok(Step::Done(response::verdict(true, req.pretty)));
     };
     let (cx, caller, dc, pretty) = (
@@ -73,7 +74,7 @@ pub(crate) fn destroy(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 pub(crate) fn renew(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let shown = req.arg_text().into_owned();
     let unknown = move || ApiError::not_found(format!("Session id '{shown}' not found"));
-    let Some(id) = named(req)? else {
+    let Some(id) = named(cx, req)? else {
         return Err(unknown());
     };
     let (cx, caller, dc, pretty) = (
@@ -100,7 +101,7 @@ pub(crate) fn renew(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 /// One session.
 pub(crate) fn info(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let options = req.read_options(cx)?;
-    match named(req) {
+    match named(cx, req) {
         Ok(id) => ReadPlan::new(
             cx,
             req,

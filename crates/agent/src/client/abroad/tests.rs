@@ -13,7 +13,14 @@ use tribune_net::{CallFailure, CallResult, Handler, NetOptions, Pool, SnapshotRe
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::text::text;
 
+use super::super::Patience;
 use super::*;
+
+const PATIENCE: Patience = Patience {
+    hold: Duration::from_millis(300),
+    query_time_max: Duration::from_secs(600),
+};
+const NO_LEADER: &str = "No cluster leader";
 
 /// What a server does with calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +30,10 @@ enum Does {
     Nothing,
     /// Says that there is no leader, at once.
     Leave,
+    /// Says so once, and answers then.
+    LeaveOnce,
+    /// Cannot connect to its leader once, and answers then.
+    LoseLeaderOnce,
     /// Says so after having waited.
     Wait,
     Deny,
@@ -44,9 +55,14 @@ impl Handler for Fake {
         _method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
+        let first = self.calls.fetch_add(1, Ordering::SeqCst) == 0;
         Box::pin(async move {
             match self.does {
+                Does::LeaveOnce if first => Err(CallFailure::failed(NO_LEADER)),
+                Does::LoseLeaderOnce if first => Err(CallFailure::failed(
+                    "rpc error getting client: failed to get conn: refused",
+                )),
+                Does::LeaveOnce | Does::LoseLeaderOnce => Ok(body.to_vec()),
                 Does::Answer | Does::Nothing => Ok(body.to_vec()),
                 Does::Leave => Err(CallFailure::failed(NO_LEADER)),
                 Does::Wait => {
@@ -100,7 +116,7 @@ async fn world(does: &[Does]) -> World {
     let env = Env::ambient().unwrap();
     let tasks = env.group(&CancellationToken::new());
     let pool = Pool::new(&env, &tasks, pool_options());
-    let client = Client::abroad(&env, &tasks, pool, text("dc2"), Duration::from_secs(600));
+    let client = Client::abroad(&env, &tasks, pool, text("dc2"), PATIENCE);
     let mut servers = Vec::new();
     let mut list: Vec<ServerAddr> = Vec::new();
     for (i, does) in does.iter().enumerate() {
@@ -139,11 +155,11 @@ impl World {
 
 #[tokio::test]
 async fn another_server_is_asked_where_that_can_do_no_harm() {
-    use Does::{Answer, Deny, Die, Leave, Nothing, Wait};
+    use Does::{Answer, Deny, Die, Leave, LeaveOnce, LoseLeaderOnce, Nothing, Wait};
     let eof = "rpc error making call: stream reset|rpc error making call: EOF|\
                rpc error making call: session shutdown|rpc error making call: stream closed";
     // (servers, kind, an error, calls that each got)
-    let cases: [(&[Does], Kind, &str, &[usize]); 13] = [
+    let cases: [(&[Does], Kind, &str, &[usize]); 14] = [
         (&[Answer, Answer], Kind::Write, "", &[1, 0]),
         (&[Nothing, Answer, Answer], Kind::Write, "", &[0, 1, 0]),
         (&[Nothing, Nothing, Answer], Kind::Read, "", &[0, 0, 1]),
@@ -152,12 +168,8 @@ async fn another_server_is_asked_where_that_can_do_no_harm() {
         (&[Die, Die], Kind::Read, eof, &[1, 1]),
         (&[Die, Nothing], Kind::Read, eof, &[1, 0]),
         (&[Leave, Answer], Kind::Write, "", &[1, 1]),
-        (
-            &[Leave, Leave],
-            Kind::Read,
-            "rpc error making call: No cluster leader",
-            &[1, 1],
-        ),
+        (&[LeaveOnce, LeaveOnce], Kind::Write, "", &[2, 1]),
+        (&[LoseLeaderOnce, Nothing], Kind::Write, "", &[2, 0]),
         (
             &[Wait, Answer],
             Kind::Read,
@@ -195,6 +207,17 @@ async fn another_server_is_asked_where_that_can_do_no_harm() {
         }
         assert_eq!(w.calls(), calls, "{does:?} {kind:?}");
     }
+}
+
+#[tokio::test]
+async fn servers_that_do_not_wait_for_a_leader_are_asked_until_the_hold_time_is_over() {
+    let w = world(&[Does::Leave, Does::Leave]).await;
+    let begin = w.env.mono();
+    let err = w.call(Kind::Write).await.unwrap_err().to_string();
+    assert_eq!(err, "rpc error making call: No cluster leader");
+    assert!(w.env.mono().since(begin) >= PATIENCE.hold);
+    assert!(w.calls().iter().all(|calls| *calls > 2), "{:?}", w.calls());
+    assert!(w.client.is_reachable());
 }
 
 #[tokio::test]
