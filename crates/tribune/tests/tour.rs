@@ -448,9 +448,13 @@ fn a_second_agent_in_the_way_of_the_first_is_refused_with_the_reason() {
     let port = |name: &str, addr: std::net::SocketAddr| (name.to_owned(), addr.port().to_string());
     for (extra, (what, place)) in [
         (vec![&dir], port("RPC", agent.rpc)),
-        (vec![&dir, &server], port("LAN Serf", agent.lan())),
-        (vec![&dir, &lan, &server], port("HTTP", agent.http)),
-        (vec![&dir, &lan, &server, &http], port("DNS", agent.dns)),
+        (vec![&dir, &server], port("WAN Serf", agent.wan())),
+        (vec![&dir, &wan, &server], port("LAN Serf", agent.lan())),
+        (vec![&dir, &lan, &wan, &server], port("HTTP", agent.http)),
+        (
+            vec![&dir, &lan, &wan, &server, &http],
+            port("DNS", agent.dns),
+        ),
         (
             vec![&server, &http, &dns, &lan, &wan],
             ("data".to_owned(), agent.data_dir().display().to_string()),

@@ -161,6 +161,11 @@ impl Agent {
         SocketAddr::from(([127, 0, 0, 1], self.ports[2]))
     }
 
+    /// The WAN gossip port.
+    pub fn wan(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[3]))
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("running").id()
     }
