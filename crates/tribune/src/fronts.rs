@@ -221,6 +221,7 @@ fn dns_options(config: &Config) -> DnsOptions {
             .collect(),
         recursor_timeout: dns.recursor_timeout,
         allow_stale: dns.allow_stale,
+        use_cache: dns.use_cache,
         max_stale: dns.max_stale,
         node_ttl: dns.node_ttl,
         service_ttl: dns
