@@ -222,6 +222,7 @@ fn dns_options(config: &Config) -> DnsOptions {
         recursor_timeout: dns.recursor_timeout,
         allow_stale: dns.allow_stale,
         use_cache: dns.use_cache,
+        cache_max_age: dns.cache_max_age,
         max_stale: dns.max_stale,
         node_ttl: dns.node_ttl,
         service_ttl: dns
