@@ -599,7 +599,7 @@ fn survives_kills(from: &Kind, to: &Kind) {
         let span = if round == 0 {
             1
         } else {
-            (keys as u64 / 40).clamp(50, 4000)
+            (keys as u64 / 20).clamp(100, 6000)
         };
         std::thread::sleep(Duration::from_millis(random.below(span)));
         if running

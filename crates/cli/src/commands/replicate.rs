@@ -413,7 +413,9 @@ fn progress(counts: &Counts, per_second: u64) -> String {
             grouped(per_second)
         );
     }
-    if counts.active {
+    if counts.active && counts.passes == 0 {
+        format!("asking the source, {done}")
+    } else if counts.active {
         format!("in step: {} keys, {done}", grouped(counts.keys_expected))
     } else {
         format!("standing by, {done}")
@@ -460,6 +462,7 @@ mod tests {
     fn progress_says_how_far_a_pass_is_or_that_there_is_none() {
         let counts = Counts {
             active: true,
+            passes: 1,
             written: 1024,
             deleted: 3,
             pass_keys: 45_120,
@@ -475,6 +478,11 @@ mod tests {
         assert_eq!(
             progress(&idle, 0),
             "in step: 100,000 keys, 1,024 written, 3 deleted"
+        );
+        let first = Counts { passes: 0, ..idle };
+        assert_eq!(
+            progress(&first, 0),
+            "asking the source, 1,024 written, 3 deleted"
         );
         let waiting = Counts {
             active: false,
