@@ -32,4 +32,5 @@ pub use handle::Handle;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use persist::fuzzing;
+pub use prepared::{CachedExecution, ExecutedFreshness};
 pub use tribune_server::answer::{Answer, Form, Shared};

@@ -31,6 +31,7 @@ use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
 use crate::peers_file::PeersFile;
+use crate::prepared::Executions;
 use crate::rpc::RpcServer;
 use crate::telemetry::Telemetry;
 
@@ -248,6 +249,7 @@ impl Agent {
             local,
             cluster,
             cache,
+            executions: Executions::new(env),
             lan: Some(lan.clone()),
             wan: wan.clone(),
             telemetry,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribune_agent::{Answer, Freshness, Handle};
+use tribune_agent::{Answer, ExecutedFreshness, Freshness, Handle};
 use tribune_types::caller::Caller;
 use tribune_types::duration::parse_go_signed;
 use tribune_types::error::RpcError;
@@ -45,6 +45,9 @@ impl Catalog {
         match self {
             Catalog::Agent(handle) => {
                 if let Some((request, options)) = execution(lookup, settings) {
+                    if settings.options.use_cache {
+                        return None;
+                    }
                     let caller = Caller::internal();
                     let done = handle.execute_query_now(&caller, &request, &options)?;
                     return Some(executed(done, settings));
@@ -80,7 +83,20 @@ impl Catalog {
                 None => match execution(lookup, settings) {
                     Some((request, options)) => {
                         let caller = Caller::internal();
-                        let done = handle.execute_query(&caller, &request, &options).await;
+                        if !settings.options.use_cache {
+                            let done = handle.execute_query(&caller, &request, &options).await;
+                            return executed(done, settings);
+                        }
+                        let max_age = settings.options.cache_max_age;
+                        let freshness = ExecutedFreshness {
+                            max_age: Some(max_age).filter(|max| !max.is_zero()),
+                            stale_if_error: None,
+                        };
+                        let cached =
+                            handle.execute_query_cached(&caller, &request, &options, freshness);
+                        let done = cached
+                            .await
+                            .map(|found| ExecutedQuery::clone(&found.executed));
                         executed(done, settings)
                     }
                     None => Fact::Failed,

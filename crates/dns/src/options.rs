@@ -35,6 +35,8 @@ pub struct DnsOptions {
     pub allow_stale: bool,
     /// Answer from the agent's cache. Default false.
     pub use_cache: bool,
+    /// With `use_cache`: what prepared queries found is given out so long, zero is for ever. Default 0.
+    pub cache_max_age: Duration,
     /// With `allow_stale`: ask the leader if the answer is older. Default 87600 h.
     pub max_stale: Duration,
     /// TTL of node, address and NS records. Default 0; cut to whole seconds.
@@ -95,6 +97,7 @@ impl Default for DnsOptions {
             recursor_timeout: Duration::from_secs(2),
             allow_stale: true,
             use_cache: false,
+            cache_max_age: Duration::ZERO,
             max_stale: Duration::from_secs(87_600 * 3600),
             node_ttl: Duration::ZERO,
             service_ttl: Vec::new(),

@@ -18,6 +18,9 @@ use crate::step::Planned;
 /// A handler.
 pub(crate) type Handler = fn(&Arc<Cx>, &mut Req<'_>) -> Planned;
 
+/// The methods of a path, of which the part behind the pattern is given.
+pub(crate) type Narrowed = fn(&[u8]) -> &'static [&'static str];
+
 /// One pattern.
 pub(crate) struct Route {
     /// Path, or prefix if it ends in a slash.
@@ -27,7 +30,7 @@ pub(crate) struct Route {
     /// Refuses namespace parameters.
     pub(crate) refuses_namespace: bool,
     /// The methods of a path below the pattern, where they differ from path to path and the handler says so itself.
-    pub(crate) narrowed: Option<fn(&[u8]) -> &'static [&'static str]>,
+    pub(crate) narrowed: Option<Narrowed>,
 }
 
 impl Route {

@@ -15,6 +15,7 @@ use crate::gossip::Pool;
 use crate::info::Identity;
 use crate::local_state::LocalAgent;
 use crate::logs::Logs;
+use crate::prepared::Executions;
 use crate::telemetry::Telemetry;
 
 pub use cluster::{SnapshotRestore, SnapshotSave};
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) cluster: Arc<Cluster>,
     /// Answers of it that are kept.
     pub(crate) cache: Cache,
+    /// What prepared queries found lately.
+    pub(crate) executions: Executions,
     /// The gossip pool of the datacenter; `None` where there is no network, in simulations of other parts.
     pub(crate) lan: Option<Pool>,
     /// The gossip pool of the servers of all datacenters; `None` on clients, and where it is turned off.

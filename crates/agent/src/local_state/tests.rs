@@ -102,6 +102,7 @@ impl World {
             local: Arc::clone(&local),
             cluster,
             cache,
+            executions: crate::prepared::Executions::new(&env),
             lan: None,
             wan: None,
             telemetry,

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{AGE, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use tribune_agent::{CachedExecution, ExecutedFreshness};
 use tribune_api::errors::{ApiError, parse_int};
 use tribune_api::json::go_quote;
 use tribune_api::params::parse_bool;
@@ -156,52 +157,65 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
             )
         })?;
     }
-    let show = Show {
-        pretty: req.pretty,
-        cached: cx.options.use_cache && req.params.has("cached"),
+    let pretty = req.pretty;
+    let shown = move |cx: &Cx, done: Result<ExecutedQuery, RpcError>| match done {
+        Ok(executed) => found(cx, &executed, pretty),
+        Err(err) => with_unknown_meta(err.into()),
     };
-    let handle = &cx.handle;
-    if let Some(done) = handle.execute_query_now(&req.caller, &request, &options) {
-        return Ok(Step::Done(show.outcome(cx, done)));
+    let caller = req.caller.clone();
+    if cx.options.use_cache && req.params.has("cached") {
+        let control = req.cache_control()?;
+        let freshness = ExecutedFreshness {
+            max_age: control.max_age,
+            stale_if_error: control.stale_if_error,
+        };
+        let cx = Arc::clone(cx);
+        return work(async move {
+            let handle = &cx.handle;
+            let cached = handle.execute_query_cached(&caller, &request, &options, freshness);
+            Ok(match cached.await {
+                Ok(cached) => from_cache(&cx, &cached, &options, pretty),
+                Err(err) => with_unknown_meta(err.into()),
+            })
+        });
     }
-    let (cx, caller) = (Arc::clone(cx), req.caller.clone());
+    if let Some(done) = { &cx.handle }.execute_query_now(&caller, &request, &options) {
+        return Ok(Step::Done(shown(cx, done)));
+    }
+    let cx = Arc::clone(cx);
     work(async move {
         let done = cx.handle.execute_query(&caller, &request, &options).await;
-        Ok(show.outcome(&cx, done))
+        Ok(shown(&cx, done))
     })
 }
 
-/// How an outcome is shown.
-#[derive(Clone, Copy)]
-struct Show {
-    pretty: bool,
-    /// The cache was asked for. Nothing is kept, so nothing is found.
-    cached: bool,
+/// An outcome from the cache. It came from any server, and shows the guarantee that was asked for.
+fn from_cache(cx: &Cx, cached: &CachedExecution, options: &ReadOptions, pretty: bool) -> Response {
+    let mut executed = ExecutedQuery::clone(&cached.executed);
+    executed.meta.consistency = options.consistency;
+    let mut response = found(cx, &executed, pretty);
+    let headers = response.headers_mut();
+    let word = if cached.hit { "HIT" } else { "MISS" };
+    headers.insert(response::CACHE, HeaderValue::from_static(word));
+    if cached.hit {
+        headers.insert(AGE, HeaderValue::from(cached.age.as_secs()));
+    }
+    response
 }
 
-impl Show {
-    fn outcome(self, cx: &Cx, done: Result<ExecutedQuery, RpcError>) -> Response {
-        let executed = match done {
-            Ok(executed) => executed,
-            Err(err) => return with_unknown_meta(err.into()),
-        };
-        // Wherever the query was sent: what counts is where its instances are.
-        let translated = cx.options.translate_wan_addrs && executed.datacenter != cx.datacenter;
-        let addresses = if translated {
-            Addresses::Wan
-        } else {
-            Addresses::Lan
-        };
-        let mut response = response::json_with(self.pretty, |out| {
-            render::query_executed(out, &executed, addresses);
-        });
-        set_headers(&mut response, &executed.meta);
-        if self.cached {
-            let miss = HeaderValue::from_static("MISS");
-            response.headers_mut().insert(response::CACHE, miss);
-        }
-        response
-    }
+fn found(cx: &Cx, executed: &ExecutedQuery, pretty: bool) -> Response {
+    // Wherever the query was sent: what counts is where its instances are.
+    let translated = cx.options.translate_wan_addrs && executed.datacenter != cx.datacenter;
+    let addresses = if translated {
+        Addresses::Wan
+    } else {
+        Addresses::Lan
+    };
+    let mut response = response::json_with(pretty, |out| {
+        render::query_executed(out, executed, addresses);
+    });
+    set_headers(&mut response, &executed.meta);
+    response
 }
 
 fn set_headers(response: &mut Response, meta: &QueryMeta) {

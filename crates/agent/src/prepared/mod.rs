@@ -5,6 +5,8 @@
 //! after the other, in the order of `tribune_local::failover_order`, until one has instances. A datacenter that says
 //! nothing within [`FAILOVER_TIMEOUT`] counts as tried, like one that fails.
 
+mod kept;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +17,16 @@ use tribune_types::error::RpcError;
 use tribune_types::prepared::{
     ExecuteQuery, ExecuteQueryRemote, ExecutedQuery, ExplainedQuery, PreparedQuery,
 };
-use tribune_types::query::ReadOptions;
+use tribune_types::query::{Consistency, ReadOptions};
 use tribune_types::text::Text;
 use tribune_wire::rpc;
 
 use crate::Handle;
 use crate::cluster::Cluster;
 use crate::federation::Router;
+
+pub(crate) use kept::Executions;
+pub use kept::{CachedExecution, ExecutedFreshness};
 
 /// How long one datacenter may take to say whether it has instances. Whoever asked waits for all that are tried.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +62,30 @@ impl Handle {
         self.inner
             .cluster
             .execute_query(caller, request, options)
+            .await
+    }
+
+    /// Carries out a prepared query, or gives what it found lately if that will do. Any server may answer, whatever
+    /// `options` say. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Handle::execute_query`], if nothing that is kept will do.
+    pub async fn execute_query_cached(
+        &self,
+        caller: &Caller,
+        request: &ExecuteQuery,
+        options: &ReadOptions,
+        freshness: ExecutedFreshness,
+    ) -> Result<CachedExecution, RpcError> {
+        let any_server = ReadOptions {
+            datacenter: options.datacenter.clone(),
+            consistency: Consistency::Stale,
+            ..ReadOptions::default()
+        };
+        let find = || self.execute_query(caller, request, &any_server);
+        let executions = &self.inner.executions;
+        executions
+            .get(caller, request, options, freshness, find)
             .await
     }
 
