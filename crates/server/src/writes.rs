@@ -9,10 +9,10 @@ use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::command::{Command, Outcome};
 use tribune_types::error::RpcError;
-use tribune_types::id::Uuid;
+use tribune_types::id::{Index, Uuid};
 use tribune_types::kv::KvOp;
 use tribune_types::prepared::{PreparedQuery, QueryOp};
-use tribune_types::query::{Consistency, ReadOptions};
+use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_types::session::Session;
 use tribune_types::text::text;
 use tribune_types::txn::{KvVerb, TxnError, TxnOp, TxnOutcome};
@@ -56,7 +56,7 @@ impl Server {
         }
         self.authorizer().write(caller, &write)?;
         match write {
-            Write::TxnRead(ops) => self.txn_read(&ops).await,
+            Write::TxnRead(ops, consistency) => self.txn_read(&ops, consistency).await,
             Write::EventFire(_) => {
                 // Events travel by gossip, which the agent owns; any server may send them.
                 let stale = Need::Read(Consistency::Stale);
@@ -107,15 +107,35 @@ impl Server {
     }
 
     /// Evaluates a transaction that only reads.
-    async fn txn_read(&self, ops: &[TxnOp]) -> Result<WriteReply, RpcError> {
-        let current = Need::Read(Consistency::Default);
-        self.guarantee(current, &ReadOptions::default()).await?;
-        let refused = self.refused_ops(ops);
-        if !refused.is_empty() {
-            return Ok(refused_txn(refused));
-        }
-        let outcome = self.store().load().version.txn_read(ops);
-        Ok(WriteReply::Txn(Box::new(outcome)))
+    async fn txn_read(
+        &self,
+        ops: &[TxnOp],
+        consistency: Consistency,
+    ) -> Result<WriteReply, RpcError> {
+        let need = Need::Read(consistency);
+        let options = ReadOptions {
+            consistency,
+            ..ReadOptions::default()
+        };
+        let in_effect = if self.has_guarantee(need, &options) {
+            consistency
+        } else {
+            self.guarantee(need, &options).await?
+        };
+        let errors = self.refused_ops(ops);
+        let outcome = if errors.is_empty() {
+            self.store().load().version.txn_read(ops)
+        } else {
+            TxnOutcome {
+                errors,
+                ..TxnOutcome::default()
+            }
+        };
+        let meta = QueryMeta {
+            index: Index(0),
+            ..self.meta(Index(0), in_effect)
+        };
+        Ok(WriteReply::TxnRead(Box::new(outcome), meta))
     }
 
     /// Writes as the leader. `NoLeader` says that nothing was proposed.
@@ -160,7 +180,7 @@ impl Server {
                 Ok(WriteReply::Done)
             }
             // Served by every server, and not here.
-            Write::TxnRead(_) | Write::EventFire(_) => Ok(WriteReply::Done),
+            Write::TxnRead(..) | Write::EventFire(_) => Ok(WriteReply::Done),
             Write::Autopilot { config, cas } => {
                 match self.propose(Command::Autopilot { config, cas }).await? {
                     Outcome::Verdict(verdict) => Ok(WriteReply::Verdict(verdict)),

@@ -11,6 +11,7 @@ use crate::event::UserEvent;
 use crate::id::{Index, NodeId, SessionId};
 use crate::kv::{KvEntry, KvOp};
 use crate::prepared::{PreparedQuery, QueryOp};
+use crate::query::{Consistency, QueryMeta};
 use crate::session::Session;
 use crate::text::Text;
 use crate::txn::{TxnOp, TxnOutcome};
@@ -32,8 +33,8 @@ pub enum Write {
     SessionRenew(SessionId),
     /// Apply operations together. Answer: `Txn`.
     Txn(Vec<TxnOp>),
-    /// Evaluate a transaction that only reads. Answer: `Txn`.
-    TxnRead(Vec<TxnOp>),
+    /// Evaluate a transaction that only reads, under a guarantee. Answer: `TxnRead`.
+    TxnRead(Vec<TxnOp>, Consistency),
     /// Hand in a coordinate.
     Coordinate(CoordinateEntry),
     /// Send a user event to all agents of the datacenter.
@@ -83,6 +84,8 @@ pub enum WriteReply {
     Renewed(Vec<Arc<Session>>),
     /// Outcome of a transaction.
     Txn(Box<TxnOutcome>),
+    /// Outcome of a transaction that only reads, and what it says about itself; there is no index to wait for.
+    TxnRead(Box<TxnOutcome>, QueryMeta),
     /// ID of the prepared query.
     PreparedQuery(Text),
 }

@@ -26,7 +26,7 @@ impl Client {
             })?;
         let kind = match write {
             // These travel as reads.
-            Write::SessionRenew(_) | Write::TxnRead(_) => Kind::Read,
+            Write::SessionRenew(_) | Write::TxnRead(..) => Kind::Read,
             _ => Kind::Write,
         };
         let bytes = self.call(kind, method, &body, CALL_TIMEOUT).await?;

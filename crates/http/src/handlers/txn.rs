@@ -1,11 +1,11 @@
 //! `/v1/txn` (spec http-api.md section 3.5).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use tribune_api::parse::{self, TxnRequest};
 use tribune_api::render::{self, TxnReadMeta};
+use tribune_types::query::QueryMeta;
 use tribune_types::txn::{TxnOp, TxnOutcome};
 use tribune_types::write::{Write, WriteReply};
 
@@ -18,8 +18,8 @@ use crate::step::{Planned, with_limited_body};
 
 /// Applies operations together.
 pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    // Refused here as in reads; a transaction is then evaluated by the leader, which satisfies every guarantee.
-    req.read_options(cx)?;
+    // For a transaction that only reads; one that writes is carried out by the leader, which satisfies every guarantee.
+    let consistency = req.read_options(cx)?.consistency;
     let limits = &cx.options.limits;
     let value_size_max = limits.kv_value_size_max;
     let limit = BodyLimit {
@@ -39,7 +39,11 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
                 errors,
                 ..TxnOutcome::default()
             };
-            return Ok(answer(&outcome, writes, pretty));
+            let nobody_asked = QueryMeta {
+                known_leader: true,
+                ..QueryMeta::default()
+            };
+            return Ok(answer(&outcome, (!writes).then_some(nobody_asked), pretty));
         }
         for op in &mut ops {
             if let TxnOp::Node(_, node) = op
@@ -51,27 +55,28 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         let write = if writes {
             Write::Txn(ops)
         } else {
-            Write::TxnRead(ops)
+            Write::TxnRead(ops, consistency)
         };
         match cx.handle.write(&caller, dc.as_deref(), write).await? {
-            WriteReply::Txn(outcome) => Ok(answer(&outcome, writes, pretty)),
+            WriteReply::Txn(outcome) => Ok(answer(&outcome, None, pretty)),
+            WriteReply::TxnRead(outcome, meta) => Ok(answer(&outcome, Some(meta), pretty)),
             _ => Err(mismatched()),
         }
     })
 }
 
-fn answer(outcome: &TxnOutcome, writes: bool, pretty: bool) -> Response {
-    // The leader answered, or nobody could.
-    let meta = (!writes).then_some(TxnReadMeta {
-        known_leader: true,
-        last_contact_ns: 0,
+/// The answer; `meta` belongs to a transaction that only reads.
+fn answer(outcome: &TxnOutcome, meta: Option<QueryMeta>, pretty: bool) -> Response {
+    let shown = meta.map(|meta| TxnReadMeta {
+        known_leader: meta.known_leader,
+        last_contact_ns: u64::try_from(meta.last_contact.as_nanos()).unwrap_or(u64::MAX),
     });
-    let mut response = response::json_with(pretty, |out| render::txn_outcome(out, outcome, meta));
+    let mut response = response::json_with(pretty, |out| render::txn_outcome(out, outcome, shown));
     if !outcome.errors.is_empty() {
         *response.status_mut() = StatusCode::CONFLICT;
     }
-    if !writes {
-        response::set_leader(&mut response, true, Duration::ZERO);
+    if let Some(meta) = meta {
+        response::set_leader(&mut response, meta.known_leader, meta.last_contact);
     }
     response
 }

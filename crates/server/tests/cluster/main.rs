@@ -93,6 +93,16 @@ fn stale_answers_tell_their_age_and_the_others_do_not() {
             .await
             .unwrap();
         assert!(meta.known_leader && meta.last_contact.is_zero(), "{meta:?}");
+        // Transactions that only read are no exception.
+        let ops = vec![TxnOp::Kv(KvVerb::Get, pair("k", ""))];
+        let read = Write::TxnRead(ops, Consistency::Stale);
+        match follower.write(read).await.unwrap() {
+            WriteReply::TxnRead(outcome, meta) => {
+                assert_eq!(outcome.results.len(), 1);
+                assert!(meta.last_contact > Duration::ZERO, "{meta:?}");
+            }
+            other => panic!("{other:?}"),
+        }
         // An answer that would be older than allowed is not stale any more.
         let fresh = ReadOptions {
             max_stale: Some(Duration::from_nanos(1)),
@@ -229,13 +239,20 @@ fn writes_of_every_kind_answer_through_a_follower_as_on_the_leader() {
                 other => panic!("{other:?}"),
             }
             let ops = vec![TxnOp::Kv(KvVerb::Get, pair(&key("txn"), ""))];
-            match node.write(Write::TxnRead(ops)).await.unwrap() {
-                WriteReply::Txn(outcome) => assert_eq!(outcome.results.len(), 1),
-                other => panic!("{other:?}"),
+            for consistency in [Consistency::Default, Consistency::Consistent] {
+                let read = Write::TxnRead(ops.clone(), consistency);
+                match node.write(read).await.unwrap() {
+                    WriteReply::TxnRead(outcome, meta) => {
+                        assert_eq!(outcome.results.len(), 1);
+                        assert_eq!((meta.consistency, meta.known_leader), (consistency, true));
+                    }
+                    other => panic!("{other:?}"),
+                }
             }
             let failing = vec![TxnOp::Kv(KvVerb::Get, pair("nowhere", ""))];
-            match node.write(Write::TxnRead(failing)).await.unwrap() {
-                WriteReply::Txn(outcome) => assert_eq!(outcome.errors.len(), 1),
+            let failing = Write::TxnRead(failing, Consistency::Default);
+            match node.write(failing).await.unwrap() {
+                WriteReply::TxnRead(outcome, _) => assert_eq!(outcome.errors.len(), 1),
                 other => panic!("{other:?}"),
             }
             let autopilot = Write::Autopilot {

@@ -1,7 +1,7 @@
 //! Calls as they arrive at a server: the method says what the body is.
 
 use tribune_types::prepared::{ExecuteQuery, ExecuteQueryRemote};
-use tribune_types::query::{Query, ReadOptions};
+use tribune_types::query::{Query, QueryMeta, ReadOptions};
 use tribune_types::write::Write;
 
 use super::common::{Common, Envelope};
@@ -110,9 +110,15 @@ pub fn decode_call(method: &str, body: &[u8]) -> Result<Option<Call>, Error> {
         "Txn.Read" => match txn::ops(body)? {
             Ok(ops) => Call::Write {
                 envelope,
-                write: Write::TxnRead(ops),
+                write: Write::TxnRead(ops, common.read_options().consistency),
             },
-            Err(outcome) => answered(envelope, |out| txn::put_read_outcome(&outcome, out)),
+            Err(outcome) => answered(envelope, |out| {
+                let meta = QueryMeta {
+                    known_leader: true,
+                    ..QueryMeta::default()
+                };
+                txn::put_read_outcome(&outcome, &meta, out);
+            }),
         },
         EXECUTE_QUERY => Call::ExecuteQuery {
             envelope,

@@ -51,13 +51,9 @@ pub(super) fn put_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
 }
 
 /// Encodes the outcome of a transaction that only reads. The original gives no index with it.
-pub(super) fn put_read_outcome(outcome: &TxnOutcome, out: &mut Vec<u8>) {
+pub(super) fn put_read_outcome(outcome: &TxnOutcome, meta: &QueryMeta, out: &mut Vec<u8>) {
     let mut fields = fields(outcome);
-    let meta = QueryMeta {
-        known_leader: true,
-        ..QueryMeta::default()
-    };
-    put_meta(&mut fields, &meta);
+    put_meta(&mut fields, meta);
     fields.finish(out);
 }
 

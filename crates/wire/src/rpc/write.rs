@@ -7,7 +7,7 @@ use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_types::uuid::parse_node_id;
 use tribune_types::write::{Write, WriteReply};
 
-use super::common::{put_meta, put_options};
+use super::common::{put_meta, put_options, read_meta};
 use super::fields::Fields;
 use super::status::EMPTY;
 use super::{Error, coordinate, event, kvs, operator, prepared, session, status, txn};
@@ -66,7 +66,7 @@ pub fn encode_write(
             txn::put_ops(ops, &mut fields);
             "Txn.Apply"
         }
-        Write::TxnRead(ops) => {
+        Write::TxnRead(ops, _) => {
             txn::put_ops(ops, &mut fields);
             "Txn.Read"
         }
@@ -91,8 +91,13 @@ pub fn encode_write(
     fields.str("Datacenter", datacenter);
     match write {
         // These travel as reads.
-        Write::SessionRenew(_) | Write::TxnRead(_) => {
-            put_options(&mut fields, &ReadOptions::default(), "", token);
+        Write::SessionRenew(_) => put_options(&mut fields, &ReadOptions::default(), "", token),
+        Write::TxnRead(_, consistency) => {
+            let options = ReadOptions {
+                consistency: *consistency,
+                ..ReadOptions::default()
+            };
+            put_options(&mut fields, &options, "", token);
         }
         // Any server may send an event.
         Write::EventFire(_) => {
@@ -178,7 +183,7 @@ impl ReplyForm {
             Write::PreparedQuery(..) => ReplyForm::QueryId,
             Write::SessionRenew(_) => ReplyForm::Renewed,
             Write::Txn(_) => ReplyForm::Txn,
-            Write::TxnRead(_) => ReplyForm::TxnRead,
+            Write::TxnRead(..) => ReplyForm::TxnRead,
             Write::EventFire(_) => ReplyForm::Meta,
         }
     }
@@ -204,7 +209,7 @@ pub fn encode_write_reply(form: ReplyForm, reply: &WriteReply, out: &mut Vec<u8>
             put_meta(&mut fields, &meta);
             fields.finish(out);
         }
-        (ReplyForm::TxnRead, WriteReply::Txn(outcome)) => txn::put_read_outcome(outcome, out),
+        (_, WriteReply::TxnRead(outcome, meta)) => txn::put_read_outcome(outcome, meta, out),
         (_, WriteReply::Txn(outcome)) => txn::put_outcome(outcome, out),
         (ReplyForm::Meta, _) => {
             let mut fields = Fields::default();
@@ -234,6 +239,13 @@ pub fn decode_write_reply(write: &Write, body: &[u8]) -> Result<WriteReply, Erro
         },
         ReplyForm::QueryId => WriteReply::PreparedQuery(prepared::applied(body)?),
         ReplyForm::Renewed => WriteReply::Renewed(session::sessions(body)?),
-        ReplyForm::Txn | ReplyForm::TxnRead => WriteReply::Txn(Box::new(txn::outcome(body)?)),
+        ReplyForm::Txn => WriteReply::Txn(Box::new(txn::outcome(body)?)),
+        ReplyForm::TxnRead => {
+            let meta = QueryMeta {
+                index: Index(0),
+                ..read_meta(body)?
+            };
+            WriteReply::TxnRead(Box::new(txn::outcome(body)?), meta)
+        }
     })
 }
