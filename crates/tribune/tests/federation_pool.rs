@@ -238,6 +238,38 @@ fn an_agent_joins_another_datacenter_at_its_start_or_ends() {
     );
 }
 
+#[test]
+fn the_wan_pool_may_have_an_address_and_a_port_of_its_own() {
+    let a1 = founder(&Kind::Tribune, "a1", "dc1", "");
+    // Never started: only its address is of use.
+    let abroad = Node::prepare(&Kind::Tribune, "abroad", "").ip;
+    let mut b1 = Node::prepare(
+        &Kind::Tribune,
+        "b1",
+        &hcl("dc2", "server = true\nbootstrap = true\n"),
+    );
+    let abroad = abroad.to_string();
+    b1.args(&[
+        "-serf-wan-bind",
+        &abroad,
+        "-advertise-wan",
+        &abroad,
+        "-serf-wan-port=9302",
+        "-retry-join-wan",
+        &format!("{}:8302", a1.ip),
+    ]);
+    b1.spawn();
+    wan_is(&[&a1, &b1], &[("a1.dc1", "alive"), ("b1.dc2", "alive")]);
+    let list = a1.json("/v1/agent/members?wan=1");
+    let shown = |key: &str| list[1][key].clone();
+    assert_eq!(
+        (shown("Addr"), shown("Port")),
+        (abroad.as_str().into(), 9302.into())
+    );
+    let tags = b1.json("/v1/agent/self")["Member"]["Tags"].clone();
+    assert_eq!(tags["wan_join_port"], "9302");
+}
+
 /// Networks that are not allowed, and members that are no servers.
 #[test]
 fn the_wan_pool_takes_only_servers_of_allowed_networks() {
