@@ -73,11 +73,17 @@ impl From<Absent> for Failure {
 /// Serves the calls of one agent.
 pub(crate) struct RpcServer {
     handle: Handle,
+    requests: metrics::Counter,
+    errors: metrics::Counter,
 }
 
 impl RpcServer {
     pub(crate) fn new(handle: Handle) -> RpcServer {
-        RpcServer { handle }
+        RpcServer {
+            handle,
+            requests: metrics::counter!("rpc.request"),
+            errors: metrics::counter!("rpc.request_error"),
+        }
     }
 
     async fn serve(
@@ -303,10 +309,14 @@ impl RpcServer {
         method: &str,
         body: &[u8],
     ) -> CallResult {
+        self.requests.increment(1);
         let served = self.serve(origin, peer, method, body).await;
-        served.map_err(|failure| match failure {
-            Failure::Failed(text) => CallFailure::failed(text),
-            Failure::NotUnderstood(text) => CallFailure::refused(text),
+        served.map_err(|failure| {
+            self.errors.increment(1);
+            match failure {
+                Failure::Failed(text) => CallFailure::failed(text),
+                Failure::NotUnderstood(text) => CallFailure::refused(text),
+            }
         })
     }
 }

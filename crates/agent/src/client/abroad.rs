@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use tribune_local::servers::{may_retry, retry_pause};
-use tribune_net::PoolOptions;
+use tribune_net::{CallError, PoolOptions};
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 
@@ -155,7 +155,12 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(err) => err,
             };
-            self.on_failure(&server, method, &err);
+            let leaderless = matches!(&err, CallError::Remote(said) if is_leaderless(said));
+            match &err {
+                // The server is as good as any, and there is a connection to it.
+                CallError::Remote(_) if !leaderless => debug!(method, %err, "call abroad failed"),
+                _ => self.on_failure(&server, method, &err),
+            }
             round.asked.push(server.name);
             let now = self.env.mono();
             let late = now.since(begin) >= BUDGET;
@@ -166,7 +171,7 @@ impl Client {
                 continue;
             }
             let shown = err.to_string();
-            let again = if is_leaderless(&shown) {
+            let again = if leaderless {
                 round.leaderless = true;
                 now.since(tried) < NOT_WAITED
             } else {

@@ -231,6 +231,15 @@ async fn the_server_that_failed_is_not_the_first_one_next_time() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_what_is_asked_stays_the_first_one() {
+    let w = world(&[Does::Deny, Does::Answer]).await;
+    for _ in 0..3 {
+        assert!(w.call(Kind::Read).await.is_err());
+    }
+    assert_eq!(w.calls(), [3, 0]);
+}
+
+#[tokio::test]
 async fn a_datacenter_that_is_cut_off_is_found_again_when_one_of_its_servers_is() {
     let w = world(&[Does::Nothing, Does::Nothing]).await;
     assert!(w.client.is_reachable());
