@@ -1,4 +1,4 @@
-//! Hostile bytes on the gossip port of a real agent, over datagrams and streams: it keeps its place in the pool, grows by
+//! Hostile bytes on the gossip ports of a real agent, over datagrams and streams: it keeps its place in the pool, grows by
 //! at most a megabyte per source, never panics, and says what it dropped without flooding its log.
 
 #![allow(
@@ -45,23 +45,45 @@ impl Random {
 /// An agent under attack, and what it looked like before.
 struct Target {
     agent: Agent,
-    lan: SocketAddr,
+    /// The port of the pool.
+    gossip: SocketAddr,
+    /// Its name in the pool.
+    name: &'static str,
+    /// Where its members are shown.
+    members: &'static str,
     before_kib: u64,
     lines: usize,
 }
 
 impl Target {
+    /// The LAN pool is under attack.
     fn new(hcl: &str) -> Target {
+        Target::pool(hcl, Agent::lan, "node1", "/v1/agent/members")
+    }
+
+    /// The WAN pool is under attack.
+    fn wan(hcl: &str) -> Target {
+        Target::pool(hcl, Agent::wan, "node1.dc1", "/v1/agent/members?wan=1")
+    }
+
+    fn pool(
+        hcl: &str,
+        gossip: fn(&Agent) -> SocketAddr,
+        name: &'static str,
+        members: &'static str,
+    ) -> Target {
         let agent = Agent::server(hcl);
         for _ in 0..20 {
-            agent.get("/v1/agent/members");
+            agent.get(members);
         }
-        let lan = agent.lan();
+        let gossip = gossip(&agent);
         let lines = agent.log().lines().count();
         let before_kib = agent.resident_kib();
         Target {
             agent,
-            lan,
+            gossip,
+            name,
+            members,
             before_kib,
             lines,
         }
@@ -75,7 +97,7 @@ impl Target {
         for (n, packet) in packets.enumerate() {
             let source = &sources[n % sources.len()];
             // Longer than a datagram can be is not an attack that reaches anybody.
-            let _ = source.send_to(&packet[..packet.len().min(65_000)], self.lan);
+            let _ = source.send_to(&packet[..packet.len().min(65_000)], self.gossip);
             if n % 64 == 63 {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -84,7 +106,7 @@ impl Target {
 
     /// Sends bytes on a stream, then no more, and waits for the end.
     fn stream(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.lan).expect("a connection");
+        let mut stream = TcpStream::connect(self.gossip).expect("a connection");
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a timeout");
@@ -99,14 +121,14 @@ impl Target {
     fn survives(&self, what: &str) {
         let agent = &self.agent;
         wait_until("the agent to answer", || {
-            agent.get("/v1/agent/members").status == 200
+            agent.get(self.members).status == 200
         });
-        let members = agent.get("/v1/agent/members").json();
+        let members = agent.get(self.members).json();
         let own = members
             .as_array()
             .into_iter()
             .flatten()
-            .find(|member| member["Name"] == "node1")
+            .find(|member| member["Name"] == self.name)
             .unwrap_or_else(|| panic!("{what}: not a member of its own pool: {members}"));
         assert_eq!(own["Status"], 1, "{what}");
         let log = agent.log();
@@ -255,7 +277,15 @@ fn nested(depth: usize) -> Vec<u8> {
 
 #[test]
 fn hostile_datagrams_cost_little_and_change_nothing() {
-    let target = Target::new("");
+    hostile_datagrams(&Target::new(""));
+}
+
+#[test]
+fn hostile_datagrams_on_the_wan_port_likewise() {
+    hostile_datagrams(&Target::wan(""));
+}
+
+fn hostile_datagrams(target: &Target) {
     let mut random = Random(1);
 
     let noise: Vec<Vec<u8>> = (0..20_000)
@@ -274,8 +304,8 @@ fn hostile_datagrams_cost_little_and_change_nothing() {
 
     let whole = [
         alive("x", 1, &[0xff; 400]),
-        accusation(3, "node1", "x", 1),
-        accusation(5, "node1", "x", 1),
+        accusation(3, target.name, "x", 1),
+        accusation(5, target.name, "x", 1),
         compound(&[alive("y", 1, b""), accusation(3, "y", "x", 1)]),
         compressed(&bomb(4, 50)),
     ];
@@ -311,9 +341,9 @@ fn hostile_datagrams_cost_little_and_change_nothing() {
     target.survives("decompression bombs");
 
     let replayed = (0..20_000u32).map(|n| match n % 4 {
-        0 => alive("node1", n % 3, &[0xff, 0x80]),
-        1 => accusation(3, "node1", "ghost", 0),
-        2 => accusation(5, "node1", "ghost", 0),
+        0 => alive(target.name, n % 3, &[0xff, 0x80]),
+        1 => accusation(3, target.name, "ghost", 0),
+        2 => accusation(5, target.name, "ghost", 0),
         _ => alive("old", n % 2, b""),
     });
     target.datagrams(replayed);
@@ -434,7 +464,15 @@ fn invented_members_are_few() {
 
 #[test]
 fn hostile_streams_cost_little_and_change_nothing() {
-    let target = Target::new("");
+    hostile_streams(&Target::new(""));
+}
+
+#[test]
+fn hostile_streams_on_the_wan_port_likewise() {
+    hostile_streams(&Target::wan(""));
+}
+
+fn hostile_streams(target: &Target) {
     let mut random = Random(2);
 
     for _ in 0..300 {
@@ -478,7 +516,7 @@ fn hostile_streams_cost_little_and_change_nothing() {
 
     // Peers that connect and say little.
     let slow: Vec<TcpStream> = (0..300)
-        .filter_map(|_| TcpStream::connect(target.lan).ok())
+        .filter_map(|_| TcpStream::connect(target.gossip).ok())
         .collect();
     for mut stream in &slow {
         // A closed one is as good.
