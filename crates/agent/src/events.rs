@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, warn};
 use tribune_local::Registry;
 use tribune_types::error::RpcError;
 use tribune_types::event::UserEvent;
@@ -26,12 +27,16 @@ const FILTER_SIZE_MAX: usize = 256 * 1024;
 const SIZE_MAX: usize = 512;
 /// Events of this name are the agents' own and are not shown.
 const REMOTE_EXEC: &str = "_rexec";
+/// Orders of remote execution that may wait. More are dropped.
+const ORDERS_MAX: usize = 64;
 
 /// The last events. Full, in number or bytes: the oldest goes.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     ring: Mutex<Ring>,
     changed: Notify,
+    /// Who carries out orders of remote execution; `None` where that is turned off.
+    orders: Mutex<Option<mpsc::Sender<UserEvent>>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +64,24 @@ impl Events {
                 return;
             }
             news.await;
+        }
+    }
+
+    /// Orders of remote execution from now on.
+    pub(crate) fn take_orders(&self) -> mpsc::Receiver<UserEvent> {
+        let (tx, rx) = mpsc::channel(ORDERS_MAX);
+        *self.orders.lock() = Some(tx);
+        rx
+    }
+
+    fn order(&self, event: UserEvent) {
+        match &*self.orders.lock() {
+            None => debug!("remote execution is disabled, an order is ignored"),
+            Some(orders) => {
+                if orders.try_send(event).is_err() {
+                    warn!("too many orders of remote execution, one is dropped");
+                }
+            }
         }
     }
 
@@ -98,8 +121,12 @@ impl LocalAgent {
     /// Takes an event that is for all agents; keeps it if its filters name this one.
     pub(crate) fn receive_event(&self, event: UserEvent) {
         let node = self.look(|core| core.node().name.clone());
-        if self.look(|core| wanted(&event, &node, core)) && &*event.name != REMOTE_EXEC {
-            self.events.add(event);
+        if !self.look(|core| wanted(&event, &node, core)) {
+            return;
+        }
+        match &*event.name {
+            REMOTE_EXEC => self.events.order(event),
+            _ => self.events.add(event),
         }
     }
 }

@@ -17,6 +17,7 @@ mod peers_file;
 mod persist;
 mod prepared;
 mod profile;
+mod remote_exec;
 mod report;
 mod rpc;
 pub mod start;

@@ -204,6 +204,7 @@ async fn run(words: Vec<String>, change: &Change) {
         env: vec![("CONSUL_INDEX".into(), change.index.to_string().into())],
         dir: None,
         stdin: Some(change.json.clone().into_bytes()),
+        one_output: false,
     };
     let mut child = match command.spawn() {
         Ok(child) => child,

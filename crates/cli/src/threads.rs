@@ -7,7 +7,7 @@
 use std::{
     io,
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Starts a named thread.
@@ -28,4 +28,9 @@ pub(crate) fn unix_now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// A point in time to measure from.
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }

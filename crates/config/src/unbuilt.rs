@@ -168,11 +168,6 @@ static ROWS: &[Row] = &[
         "the order of suites is the TLS library's",
     ),
     warn(
-        "disable_remote_exec",
-        |c, _| !c.flags.disable_remote_exec,
-        "remote execution is not built yet",
-    ),
-    warn(
         "acl.tokens",
         |c, _| c.reloadable.tokens != Default::default() || !c.acl.master_token.is_anonymous(),
         "ACLs are not built yet; tokens have no effect",

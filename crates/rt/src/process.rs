@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
@@ -22,12 +23,16 @@ pub struct Command {
     pub dir: Option<PathBuf>,
     /// Bytes for its standard input; `None` connects `/dev/null`.
     pub stdin: Option<Vec<u8>>,
+    /// Both outputs into one pipe, so that what is written keeps its order; there is no standard error to take then.
+    pub one_output: bool,
 }
 
 /// A running child. Dropping it kills the whole group.
 #[derive(Debug)]
 pub struct Child {
     inner: tokio::process::Child,
+    /// The pipe of both outputs, if there is one.
+    both: Option<tokio::process::ChildStdout>,
     group: Option<Pid>,
 }
 
@@ -53,6 +58,13 @@ impl Command {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
+        let mut both = None;
+        if self.one_output {
+            let (reader, writer) = io::pipe()?;
+            command.stdout(writer.try_clone()?).stderr(writer);
+            let reader = std::process::ChildStdout::from(OwnedFd::from(reader));
+            both = Some(tokio::process::ChildStdout::from_std(reader)?);
+        }
         let mut inner = command.spawn()?;
         let group = inner
             .id()
@@ -64,7 +76,8 @@ impl Command {
                 let _ = pipe.write_all(&bytes).await;
             });
         }
-        Ok(Child { inner, group })
+        // The command, and with it this process's end of the pipe for writing, is dropped here.
+        Ok(Child { inner, both, group })
     }
 }
 
@@ -76,7 +89,7 @@ impl Child {
 
     /// Its standard output; the first call gets it.
     pub fn take_stdout(&mut self) -> Option<impl AsyncRead + Send + Unpin + 'static> {
-        self.inner.stdout.take()
+        self.both.take().or_else(|| self.inner.stdout.take())
     }
 
     /// Its standard error; the first call gets it.

@@ -29,6 +29,7 @@ use super::{
 use crate::Handle;
 use crate::client::ServerAddr;
 use crate::info::{COMPATIBLE_VERSION, Identity};
+use crate::remote_exec;
 
 /// A server gained the lead.
 const NEW_LEADER: &str = "consul:new-leader";
@@ -150,6 +151,13 @@ pub(crate) fn run_lan(handle: &Handle, pool: &Pool, parts: LanParts, tasks: &Tas
         tasks.spawn(
             "coordinates",
             coordinates::run(handle.clone(), pool.clone(), stop.clone()),
+        );
+    }
+    if !handle.config().flags.disable_remote_exec && !handle.inner.local.env().is_sim() {
+        let orders = handle.inner.local.events.take_orders();
+        tasks.spawn(
+            "remote-exec",
+            remote_exec::run(handle.clone(), orders, tasks.clone()),
         );
     }
     if let Some(server) = handle.inner.cluster.server() {

@@ -726,42 +726,6 @@ pub(super) const COMMANDS: &[Command] = &[
         ],
     ),
     later(
-        "exec",
-        "Runs a command on nodes",
-        "[options] [-|command...]",
-        "Runs a command on all nodes of the datacenter that the filters match, and shows what it prints there.",
-        &[
-            flag("node", Kind::Text, "Regular expression of nodes."),
-            flag(
-                "prefix",
-                Kind::Text,
-                "Prefix of the keys used. Default: _rexec.",
-            ),
-            flag("service", Kind::Text, "Regular expression of services."),
-            flag(
-                "shell",
-                Kind::Bool,
-                "Run the command by a shell. Default: true.",
-            ),
-            flag(
-                "tag",
-                Kind::Text,
-                "Regular expression of those services' tags. Needs -service.",
-            ),
-            flag("verbose", Kind::Bool, "Tell each step."),
-            flag(
-                "wait",
-                Kind::Duration,
-                "How long to wait, with nothing heard, before the end. Default: 2s.",
-            ),
-            flag(
-                "wait-repl",
-                Kind::Duration,
-                "How long to wait for the servers to copy the command. Default: 200ms.",
-            ),
-        ],
-    ),
-    later(
         "intention check",
         "Says whether a connection is allowed",
         "[options] SRC DST",

@@ -6,6 +6,7 @@ mod catalog;
 mod child;
 mod debug;
 mod events;
+mod exec;
 mod groups;
 mod keyring;
 mod kv;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
         catalog::COMMANDS,
         debug::COMMANDS,
         events::COMMANDS,
+        exec::COMMANDS,
         keyring::COMMANDS,
         kv::COMMANDS,
         kv_transfer::COMMANDS,
