@@ -50,7 +50,7 @@ fn index() -> impl Strategy<Value = Index> {
     prop_oneof![0..200_u64, any::<u64>()].prop_map(Index)
 }
 
-fn texts() -> impl Strategy<Value = Option<Vec<Text>>> {
+fn texts_or_none() -> impl Strategy<Value = Option<Vec<Text>>> {
     prop::option::of(vec(any_text(), 0..4))
 }
 
@@ -62,11 +62,12 @@ fn prepared_query() -> impl Strategy<Value = PreparedQuery> {
             regexp,
             remove_empty_tags: remove,
         });
-    let failover = (any::<i64>(), texts()).prop_map(|(nearest_n, datacenters)| QueryFailover {
-        nearest_n,
-        datacenters,
-    });
-    let lists = (texts(), texts(), map(), map());
+    let failover =
+        (any::<i64>(), texts_or_none()).prop_map(|(nearest_n, datacenters)| QueryFailover {
+            nearest_n,
+            datacenters,
+        });
+    let lists = (texts_or_none(), texts_or_none(), map(), map());
     let flags = (any::<bool>(), any::<bool>());
     let service = (any_text(), failover, any_text(), lists, flags);
     let service = service.prop_map(|(service, failover, near, lists, flags)| QueryService {

@@ -10,7 +10,7 @@ use tribune_api::json::go_quote;
 use tribune_api::params::parse_bool;
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render::{self, Addresses, View};
-use tribune_types::error::RpcError;
+use tribune_types::error::{RpcError, StateError};
 use tribune_types::id::Index;
 use tribune_types::prepared::{ExecuteQuery, ExecutedQuery, PreparedQuery, QueryOp, QuerySource};
 use tribune_types::query::{Query, QueryMeta, ReadOptions};
@@ -27,6 +27,8 @@ use crate::step::{Planned, Step, with_body, work};
 
 const EXECUTE: &str = "execute";
 const EXPLAIN: &str = "explain";
+/// What each hop puts before an error.
+const HOP: &str = "rpc error making call: ";
 /// The node of this agent.
 const AGENT: &str = "_agent";
 
@@ -116,12 +118,16 @@ pub(crate) fn get(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         return explain(cx, req, name);
     }
     let options = req.read_options(cx)?;
-    match parse_query(&arg) {
-        Ok(Some(id)) => plan(cx, req, Query::PreparedQuery { id }, options).step(),
-        Ok(None) => Err(RpcError::from(tribune_types::error::StateError::QueryNotFound).into()),
-        // This text comes from the servers in Consul, behind the headers.
-        Err(why) => Ok(Step::Done(with_unknown_meta(ApiError::new(500, why)))),
-    }
+    let refused = match parse_query(&arg) {
+        Ok(Some(id)) => return plan(cx, req, Query::PreparedQuery { id }, options).step(),
+        Ok(None) => RpcError::from(StateError::QueryNotFound),
+        Err(why) => RpcError::Invalid(why),
+    };
+    // The servers say this in Consul, so it comes as if they had been asked: behind the headers, and over every hop.
+    let hops = [!cx.handle.identity().server, options.datacenter.is_some()];
+    let hops = hops.into_iter().filter(|hop| *hop).count();
+    let text = format!("{}{refused}", HOP.repeat(hops));
+    Ok(Step::Done(with_unknown_meta(RpcError::Remote(text).into())))
 }
 
 fn plan(cx: &Arc<Cx>, req: &Req<'_>, query: Query, options: ReadOptions) -> ReadPlan {
