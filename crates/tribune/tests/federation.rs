@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::dns::{self, Record};
+use common::netns::{self, Host, Net, may_make_namespaces};
 use common::pool::{FAST, Kind, Node, consul, on_all};
 use common::try_request;
 
@@ -468,4 +469,85 @@ fn a_datacenter_that_is_gone_is_known_and_unreachable() {
 fn a_consul_datacenter_that_is_gone_is_known_and_unreachable() {
     let Some(consul) = consul() else { return };
     the_other_side_is_gone(&Kind::Tribune, &consul);
+}
+
+fn host(net: &Net, number: usize) -> Host {
+    let hcl = format!(
+        "server = true\nbootstrap = true\ndatacenter = \"dc{number}\"\nperformance {{ raft_multiplier = 1 }}\n\
+         retry_join_wan = [\"{}\"]\nretry_interval_wan = \"1s\"",
+        netns::addr(0)
+    );
+    let mut host = Host::prepare(net, number, &hcl);
+    host.start();
+    host
+}
+
+/// What an agent answers, and how long that took; 0 if it does not answer at all.
+fn timed(host: &Host, method: &str, path: &str) -> (Duration, u16, String) {
+    let started = Instant::now();
+    let limit = Duration::from_secs(60);
+    match netns::request(&host.socket(), method, path, b"x", limit) {
+        Ok(answer) => (started.elapsed(), answer.status, answer.text()),
+        Err(err) => (started.elapsed(), 0, err.to_string()),
+    }
+}
+
+fn until(what: &str, host: &Host, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "never: {what}\n{}", host.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// No error tells that packets get lost, and gossip takes its time.
+#[test]
+fn a_datacenter_behind_a_cut_network_fails_in_time_and_harms_no_other() {
+    if !may_make_namespaces() {
+        return;
+    }
+    let net = Net::new(3);
+    let hosts: Vec<Host> = (0..3).map(|number| host(&net, number)).collect();
+    let here = &hosts[0];
+    let far = |dc: usize| format!("/v1/kv/far?dc=dc{dc}");
+    for dc in [1, 2] {
+        until("a way", here, || {
+            timed(here, "PUT", &far(dc)).2.trim() == "true"
+        });
+    }
+    net.split(&[1]);
+    let unreachable = "Remote DC has no server currently reachable";
+    thread::scope(|scope| {
+        let asked: Vec<_> = (0..32)
+            .map(|_| scope.spawn(|| timed(here, "GET", &far(1))))
+            .collect();
+        let cut = Instant::now();
+        while !asked.iter().all(|asked| asked.is_finished()) || cut.elapsed().as_secs() < 3 {
+            for path in ["/v1/kv/near", &far(2)] {
+                let (took, status, text) = timed(here, "PUT", path);
+                assert_eq!((status, text.trim()), (200, "true"), "{path}");
+                assert!(took < Duration::from_secs(1), "{path} {took:?}");
+            }
+        }
+        for asked in asked {
+            let (took, status, text) = asked.join().expect("no panic");
+            assert!(status == 500 && took < SILENCE_MAX, "{took:?} {text}");
+        }
+    });
+    // Nobody waits any more.
+    until("the right error", here, || {
+        timed(here, "GET", &far(1)).2 == unreachable
+    });
+    for _ in 0..100 {
+        let (took, status, text) = timed(here, "PUT", &far(1));
+        assert_eq!((status, text.as_str()), (500, unreachable));
+        assert!(took < Duration::from_millis(500), "{took:?}");
+    }
+    net.heal();
+    until("a way back", here, || {
+        timed(here, "PUT", &far(1)).2.trim() == "true"
+    });
+    until("its way to us", here, || {
+        timed(&hosts[1], "PUT", &far(0)).1 == 200
+    });
 }
