@@ -90,7 +90,7 @@ impl<'a, S: Read, D: Read> Merge<'a, S, D> {
                 (Some(wanted), Some(present)) => wanted.key.cmp(&present.key),
             };
             match order {
-                std::cmp::Ordering::Less => return Ok(self.take_wanted(0)?),
+                std::cmp::Ordering::Less => return self.take_wanted(0),
                 std::cmp::Ordering::Greater => {
                     let extra = self.present.take().map(|entry| Change::Extra(entry.key));
                     self.advance_destination()?;
@@ -106,7 +106,7 @@ impl<'a, S: Read, D: Read> Merge<'a, S, D> {
                         self.same += 1;
                         self.advance_source()?;
                     } else {
-                        return Ok(self.take_wanted(present.modify_index)?);
+                        return self.take_wanted(present.modify_index);
                     }
                 }
             }

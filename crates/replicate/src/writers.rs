@@ -365,7 +365,10 @@ fn put(
     match client.kv_put(key, bytes, &how, target.query) {
         Ok(true) => count(target.meters, std::slice::from_ref(operation)),
         Ok(false) => shared.refuse(target.meters, operation, "it was changed meanwhile"),
-        Err(Error::Status { status, body }) if matches!(status, 300..=403 | 413) => {
+        Err(Error::Status {
+            status: 300..=403 | 413,
+            body,
+        }) => {
             shared.refuse(target.meters, operation, &body);
         }
         Err(e @ Error::LeadingSlash(_)) => {
