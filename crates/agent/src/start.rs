@@ -405,6 +405,10 @@ fn retry_join(config: &Config, handle: &Handle, tasks: &TaskGroup) -> mpsc::Rece
         if join.addrs.is_empty() {
             continue;
         }
+        if label == "WAN" && !handle.identity().server {
+            warn!("\"retry_join_wan\" has no effect on a client");
+            continue;
+        }
         let pool = handle.pool_to_join(label == "WAN").cloned();
         let env = handle.inner.local.env().clone();
         let run = join.run(env, label, pool, exhausted.clone());

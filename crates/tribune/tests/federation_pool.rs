@@ -219,8 +219,19 @@ fn an_agent_joins_another_datacenter_at_its_start_or_ends() {
         let log = lost.log();
         assert!(log.contains(&want), "{args:?} {log}");
     }
-    // A client has no WAN pool.
-    let c1 = Node::client(&Kind::Tribune, "c1", &a1, &hcl("dc1", ""));
+    // A client has no WAN pool; to try again and again is no error, as in the original.
+    let mut lost = Node::prepare(&Kind::Tribune, "lost", &hcl("dc1", ""));
+    lost.args(&["-join-wan", &there]);
+    lost.spawn();
+    assert_eq!(lost.wait(), Some(1));
+    let log = lost.log();
+    assert!(
+        log.contains("Must be a server to join WAN cluster"),
+        "{log}"
+    );
+    let retried =
+        "retry_join_wan = [\"127.0.0.1\"]\nretry_max_wan = 1\nretry_interval_wan = \"1ms\"\n";
+    let c1 = Node::client(&Kind::Tribune, "c1", &a1, &hcl("dc1", retried));
     on_all(&[&a1, &c1], "the client", |node| node.members().len() == 2);
     assert_eq!(wan(&a1).len(), 2);
     assert_eq!(
