@@ -34,7 +34,8 @@ fn run(args: &[String]) -> Result<()> {
         _ => {
             println!(
                 "cargo xtask test [ARGS]      all tests (arguments go to the test runner)\n\
-                 cargo xtask simulate [SEEDS] so many simulated clusters (2000)\n\
+                 cargo xtask simulate [SEEDS [WORLDS]]  so many simulated clusters (2000), and worlds of several\n\
+                 \x20                            datacenters (a quarter as many)\n\
                  cargo xtask verify           read-only: format, lints, arrows and core purity, docs\n\
                  cargo xtask fix              format and apply what clippy can fix\n\
                  cargo xtask arrows           only the crate arrows and core purity\n\
@@ -75,29 +76,36 @@ fn test(args: &[String]) -> Result<()> {
     }
 }
 
-/// Runs simulated clusters, a seed each, in a profile of their own.
+/// Runs simulated clusters and worlds of several datacenters, a seed each, in a profile of their own.
 fn simulate(args: &[String]) -> Result<()> {
-    let seeds = args.first().map_or("2000", String::as_str);
-    let args = [
-        "test",
-        "--profile",
-        "sim",
-        "--package",
-        "tribune-sim",
-        "--test",
-        "world",
-        "--",
-        "--nocapture",
-    ];
-    eprintln!("xtask: TRIBUNE_SEEDS={seeds} cargo {}", args.join(" "));
-    let status = Command::new("cargo")
-        .args(args)
-        .env("TRIBUNE_SEEDS", seeds)
-        .current_dir(root())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("a simulated cluster broke a promise, or did not build");
+    let count = |at: usize, otherwise: u64| match args.get(at) {
+        None => Ok(otherwise),
+        Some(text) => text.parse().with_context(|| format!("no count: {text:?}")),
+    };
+    let clusters = count(0, 2000)?;
+    let federations = count(1, clusters.div_ceil(4))?;
+    for (test, seeds) in [("world", clusters), ("federation", federations)] {
+        let args = [
+            "test",
+            "--profile",
+            "sim",
+            "--package",
+            "tribune-sim",
+            "--test",
+            test,
+            "--",
+            "--nocapture",
+        ];
+        eprintln!("xtask: TRIBUNE_SEEDS={seeds} cargo {}", args.join(" "));
+        let status = Command::new("cargo")
+            .args(args)
+            .env("TRIBUNE_SEEDS", seeds.to_string())
+            .current_dir(root())
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            bail!("a simulated world broke a promise, or did not build");
+        }
     }
     Ok(())
 }

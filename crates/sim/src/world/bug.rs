@@ -22,4 +22,20 @@ pub enum Bug {
     LostNode,
     /// A task outlives the end of its agent. Caught as a leak.
     LeakedTask,
+    /// Requests that name a datacenter are served where they arrive. Caught by linearizability in that datacenter.
+    IgnoredDatacenter,
+    /// A local request waits for an answer of another datacenter. Caught as a local request that takes too long.
+    WaitsForRemote,
+    /// Servers forget a datacenter as soon as it failed. Caught as an unreachable datacenter that is said to be unknown.
+    ForgottenDatacenter,
+    /// A request to a datacenter that does not answer is tried again and again. Caught as one without an answer in time.
+    TriesForever,
+    /// The way between two datacenters is forgotten when all heals. Caught as a pair that does not route.
+    ForgottenRoute,
+    /// Datacenters are ordered as if two of them had changed places. Caught as an order that is not that of their delays.
+    WrongOrder,
+    /// A server does not join the WAN pool. Caught as a pool that does not converge.
+    NotInWanPool,
+    /// An event is fired in other datacenters, too. Caught as an event that left its datacenter.
+    EventsEverywhere,
 }

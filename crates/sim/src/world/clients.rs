@@ -17,7 +17,7 @@ use tribune_types::id::{Index, SessionId};
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::{Consistency, Query, ReadOptions, Reply};
 use tribune_types::session::{Behavior, Session};
-use tribune_types::text::text;
+use tribune_types::text::{Text, text};
 use tribune_types::write::{Write, WriteReply};
 
 use super::bug::Bug;
@@ -37,14 +37,16 @@ const SESSION_TTL: &str = "1s";
 pub(super) struct Outside {
     /// Time and tasks of those outside.
     pub(super) env: Env,
-    /// Where processes are found, by number of the machine.
+    /// The agents that are asked.
     pub(super) slots: Vec<Arc<Slot>>,
-    /// How many of them are servers; these come first.
+    /// How many of them are servers that answer for themselves; these come first.
     pub(super) servers: usize,
-    /// Names of the machines.
+    /// The datacenter that requests name; `None` is that of the agents.
+    pub(super) datacenter: Option<Text>,
+    /// Names of the machines of the datacenter that is asked.
     pub(super) names: Vec<String>,
-    /// What was asked and told.
-    pub(super) history: History,
+    /// What was asked and told there.
+    pub(super) history: Arc<History>,
     /// The workload ends.
     pub(super) stop: CancellationToken,
     /// A bug put in on purpose.
@@ -98,9 +100,10 @@ impl Outside {
         &self,
         agent: usize,
         query: Query,
-        options: ReadOptions,
+        mut options: ReadOptions,
         patience: Duration,
     ) -> Option<(tribune_agent::Answer, u64)> {
+        options.datacenter = self.asked_datacenter();
         let read = self.ask(agent, patience, |handle| async move {
             handle.read(&Caller::internal(), query, &options).await
         });
@@ -110,11 +113,26 @@ impl Outside {
         }
     }
 
-    async fn write(&self, agent: usize, write: Write) -> Sent<Result<WriteReply, RpcError>> {
+    /// Writes.
+    pub(super) async fn write(
+        &self,
+        agent: usize,
+        write: Write,
+    ) -> Sent<Result<WriteReply, RpcError>> {
+        let dc = self.asked_datacenter();
         self.ask(agent, PATIENCE, |handle| async move {
-            handle.write(&Caller::internal(), None, write).await
+            handle
+                .write(&Caller::internal(), dc.as_deref(), write)
+                .await
         })
         .await
+    }
+
+    /// What requests say of their datacenter.
+    fn asked_datacenter(&self) -> Option<Text> {
+        // The bug: the datacenter that is named is ignored.
+        let ignored = self.bug == Some(Bug::IgnoredDatacenter);
+        self.datacenter.clone().filter(|_| !ignored)
     }
 
     /// Reads a key as strongly as possible and records it; false without an answer.
@@ -240,6 +258,8 @@ impl Client {
         let (asked, told) = match self.outside.bug {
             Some(Bug::StaleAsConsistent) => (Consistency::Stale, None),
             Some(Bug::IndexOfAnyServer) => (Consistency::Stale, Some(Consistency::Default)),
+            // Nor is this one's index that of one datacenter; what it reads is to be noticed.
+            Some(Bug::IgnoredDatacenter) => (consistency, None),
             _ => (consistency, Some(consistency)),
         };
         let ticket = self.begin(&key, Call::Get);
@@ -383,7 +403,7 @@ impl Client {
         let deletes = self.rng.random_bool(0.2);
         let checked = self.rng.random_bool(0.5);
         let session = Session {
-            node: text(&self.outside.names[self.agent]),
+            node: text(&self.outside.names[self.agent % self.outside.names.len()]),
             lock_delay: Duration::from_millis(self.rng.random_range(0..1500)),
             behavior: if deletes {
                 Behavior::Delete
@@ -486,6 +506,8 @@ fn fate(err: &RpcError) -> Fate {
         | RpcError::NoServers
         | RpcError::NotReady
         | RpcError::RateLimited
+        | RpcError::NoPath
+        | RpcError::RemoteUnreachable
         | RpcError::State(_)
         | RpcError::Invalid(_) => Fate::NotDone,
         _ => Fate::Unknown,

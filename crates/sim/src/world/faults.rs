@@ -6,6 +6,8 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::{SeedableRng, seq::IndexedRandom};
 
+use super::wan::WanUndo;
+
 /// Kinds of faults. A mix has each or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -125,4 +127,6 @@ pub(super) enum Undo {
     PowerLoss(usize),
     /// A true clock again.
     Clock(usize),
+    /// Something between datacenters.
+    Wan(WanUndo),
 }

@@ -19,11 +19,23 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
+//! A world may have several datacenters, joined by a WAN with delays and losses of its own:
+//!
+//! ```no_run
+//! # use tribune_sim::world::World;
+//! let world = World::seeded(7).dc("dc1", 3, 2).dc("dc2", 3, 1).dc("dc3", 3, 1).join_wan().build();
+//! ```
+//!
+//! What goes wrong between them, and what must hold then, is in [`wan`].
+//!
 //! Everything is decided by the seed: the same seed gives the same trace. Not simulated: HTTP and DNS in front of the
-//! agents, checks that run programs, other datacenters.
+//! agents, checks that run programs.
 
 mod bug;
+mod chaos;
 mod clients;
+mod convergence;
+mod datacenter;
 mod faults;
 mod history;
 mod node;
@@ -31,40 +43,32 @@ mod oracles;
 mod run;
 mod services;
 mod settings;
+mod verdict;
+pub mod wan;
 mod watchers;
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use tokio::runtime::Runtime;
 use tribune_raft::Role as RaftRole;
 use tribune_rt::disk::Faults;
-use tribune_rt::net::sim::{LinkFaults, SimNet};
+use tribune_rt::net::sim::SimNet;
 use tribune_rt::{CancellationToken, Env};
-use tribune_types::caller::Caller;
-use tribune_types::catalog::{SERF_HEALTH, Status};
-use tribune_types::member::MemberStatus;
-use tribune_types::query::{Consistency, ReadOptions};
-use tribune_types::text::text;
-use tribune_types::write::Write as Change;
 
 pub use bug::Bug;
 pub use faults::{ALL, Kind, Mix};
 pub use oracles::Only;
 pub use run::{Report, Shape, run_world};
 
-use clients::{Client, Outside};
+use datacenter::Datacenter;
 use faults::Undo;
-use history::History;
-use node::{Live, Node, SHUTDOWN_LIMIT};
-use oracles::Seen;
-use services::Registrations;
+use node::{Live, Node};
 use settings::Role;
-use watchers::Watcher;
+use wan::Wan;
 
 /// Between two looks of the oracles.
 const STEP: Duration = Duration::from_millis(20);
@@ -82,6 +86,9 @@ pub struct Builder {
     seed: u64,
     servers: usize,
     clients: usize,
+    /// Name, servers and client agents of each; none is one of the counts above.
+    dcs: Vec<(String, usize, usize)>,
+    wan: bool,
     bug: Option<Bug>,
     only: Option<Only>,
 }
@@ -96,6 +103,18 @@ impl Builder {
     /// How many client agents.
     pub fn clients(mut self, count: usize) -> Builder {
         self.clients = count;
+        self
+    }
+
+    /// Adds a datacenter of so many servers and client agents. The first replaces the unnamed one.
+    pub fn dc(mut self, name: &str, servers: usize, clients: usize) -> Builder {
+        self.dcs.push((name.to_owned(), servers, clients));
+        self
+    }
+
+    /// Lets the servers of all datacenters meet in a WAN pool.
+    pub fn join_wan(mut self) -> Builder {
+        self.wan = true;
         self
     }
 
@@ -118,6 +137,49 @@ impl Builder {
     pub fn build(self) -> Result<World, String> {
         World::new(self)
     }
+
+    /// The settings of all machines, by datacenter.
+    fn roles(&self) -> Vec<Vec<Role>> {
+        let unnamed = [("dc1".to_owned(), self.servers, self.clients)];
+        let dcs = if self.dcs.is_empty() {
+            &unnamed[..]
+        } else {
+            &self.dcs[..]
+        };
+        let places = dcs.iter().enumerate();
+        let roles = places.map(|(dc, (name, servers, clients))| {
+            let join: Vec<IpAddr> = (0..*servers).map(|n| server_ip(dc, n)).collect();
+            let role = |name_of: String, ip, server_of| Role {
+                name: name_of,
+                datacenter: name.clone(),
+                ip,
+                server_of,
+                join: join.clone(),
+                join_wan: self.wan.then(Vec::new),
+                forgets: self.bug == Some(Bug::ForgottenDatacenter),
+            };
+            let mut roles: Vec<Role> = (0..*servers)
+                .map(|n| role(format!("s{}", n + 1), server_ip(dc, n), Some(*servers)))
+                .collect();
+            roles
+                .extend((0..*clients).map(|n| role(format!("c{}", n + 1), client_ip(dc, n), None)));
+            // Servers know one of each other datacenter; or only one of them does, and the rest are found through it.
+            let told = if self.seed.is_multiple_of(3) {
+                1
+            } else {
+                *servers
+            };
+            for role in roles.iter_mut().take(told).filter(|_| self.wan) {
+                let others = (0..dcs.len()).filter(|other| *other != dc);
+                role.join_wan = Some(others.map(|other| server_ip(other, 0)).collect());
+            }
+            if self.bug == Some(Bug::NotInWanPool) && dc + 1 == dcs.len() {
+                roles[servers - 1].join_wan = None;
+            }
+            roles
+        });
+        roles.collect()
+    }
 }
 
 /// A running world.
@@ -125,15 +187,14 @@ pub struct World {
     // Dropped in this order: machines before the runtime that their tasks live in.
     nodes: Vec<Node>,
     twins: Vec<Node>,
-    outside: Arc<Outside>,
-    registrations: Arc<Registrations>,
-    watchers: Vec<Arc<Watcher>>,
+    dcs: Vec<Datacenter>,
+    wan: Option<Wan>,
     env: Env,
     net: SimNet,
-    seen: Seen,
+    /// The workload ends.
+    stop: CancellationToken,
     rng: SmallRng,
     seed: u64,
-    servers: usize,
     steps: u64,
     faults: u64,
     /// Counts servers that moved.
@@ -153,6 +214,8 @@ impl World {
             seed,
             servers: 3,
             clients: 1,
+            dcs: Vec::new(),
+            wan: false,
             bug: None,
             only: None,
         }
@@ -160,11 +223,7 @@ impl World {
 
     fn new(builder: Builder) -> Result<World, String> {
         let Builder {
-            seed,
-            servers,
-            clients,
-            bug,
-            only,
+            seed, bug, only, ..
         } = builder;
         let runtime = runtime(seed)?;
         let handle = runtime.handle().clone();
@@ -172,46 +231,38 @@ impl World {
         let _inside = handle.enter();
         let env = Env::sim(seed).map_err(|err| err.to_string())?;
         let net = SimNet::new(seed);
-        let server_ips: Vec<IpAddr> = (0..servers).map(server_ip).collect();
-        let nodes: Vec<Node> = (0..servers + clients)
-            .map(|number| {
-                let is_server = number < servers;
-                let (name, ip) = if is_server {
-                    (format!("s{}", number + 1), server_ip(number))
-                } else {
-                    let number = number - servers;
-                    (format!("c{}", number + 1), client_ip(number))
-                };
-                let role = Role {
-                    name,
-                    ip,
-                    server_of: is_server.then_some(servers),
-                    join: server_ips.clone(),
-                };
-                Node::new(role, seed ^ (number as u64 + 1) << 16, &net)
+        let stop = CancellationToken::new();
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut places = Vec::new();
+        for roles in builder.roles() {
+            let servers = roles.iter().filter(|role| role.server_of.is_some());
+            let name = roles[0].datacenter.clone();
+            places.push((
+                name,
+                nodes.len()..nodes.len() + roles.len(),
+                servers.count(),
+            ));
+            for role in roles {
+                let number = nodes.len() as u64;
+                nodes.push(Node::new(role, seed ^ (number + 1) << 16, &net));
+            }
+        }
+        let dcs: Vec<Datacenter> = places
+            .into_iter()
+            .map(|(name, machines, servers)| {
+                Datacenter::new(&name, machines, servers, &nodes, (&env, &stop, bug))
             })
             .collect();
-        let outside = Arc::new(Outside {
-            env: env.clone(),
-            slots: nodes.iter().map(|node| Arc::clone(&node.slot)).collect(),
-            servers,
-            names: nodes.iter().map(|node| node.role.name.clone()).collect(),
-            history: History::default(),
-            stop: CancellationToken::new(),
-            bug,
-        });
         let mut world = World {
             nodes,
             twins: Vec::new(),
-            outside,
-            registrations: Arc::default(),
-            watchers: Vec::new(),
+            wan: builder.wan.then(|| Wan::new(seed, &dcs, bug)),
+            dcs,
             env,
             net,
-            seen: Seen::default(),
+            stop,
             rng: SmallRng::seed_from_u64(seed ^ 0x0077_6f72),
             seed,
-            servers,
             steps: 0,
             faults: 0,
             addresses: 0,
@@ -227,6 +278,7 @@ impl World {
                 node.disk.set_lying(true);
             }
         }
+        world.set_wan_links();
         for number in 0..world.nodes.len() {
             world.start(number)?;
         }
@@ -268,17 +320,24 @@ impl World {
 
     fn look(&mut self) -> Result<(), String> {
         let hash = self.steps.is_multiple_of(STEPS_PER_HASH);
-        let here = self.nodes.iter().map(|node| (node, "here"));
-        for (node, place) in here.chain(self.twins.iter().map(|node| (node, "there"))) {
-            if let Some(live) = node.slot.live() {
-                let name = format!("{} {place}", node.role.name);
-                self.seen.look(&name, &live, self.only, hash)?;
+        for dc in &mut self.dcs {
+            let here = self.nodes[dc.machines.clone()].iter();
+            let here = here.map(|node| (node, "here"));
+            let there = self.twins.get(dc.machines.clone()).into_iter().flatten();
+            for (node, place) in here.chain(there.map(|node| (node, "there"))) {
+                if let Some(live) = node.slot.live() {
+                    let name = format!("{} {place}", node.label());
+                    dc.seen.look(&name, &live, self.only, hash)?;
+                }
+            }
+            match dc.outside.history.first_wrong() {
+                Some(wrong) if self.only.is_none() => {
+                    return Err(format!("in {}: {wrong}", dc.name));
+                }
+                _ => {}
             }
         }
-        match self.outside.history.first_wrong() {
-            Some(wrong) if self.only.is_none() => Err(wrong),
-            _ => Ok(()),
-        }
+        self.look_at_wan()
     }
 
     /// Lets time pass until something holds.
@@ -309,7 +368,8 @@ impl World {
     // --- machines ---------------------------------------------------------------------------
 
     fn start(&mut self, number: usize) -> Result<(), String> {
-        let servers = self.nodes[..self.servers].iter().map(Node::ip).collect();
+        let dc = &self.dcs[self.dc_of(number)];
+        let servers = self.nodes[dc.servers()].iter().map(Node::ip).collect();
         let node = &mut self.nodes[number];
         if node.is_up() {
             return Ok(());
@@ -317,14 +377,20 @@ impl World {
         // What an operator would put into the settings now.
         node.role.join = servers;
         node.start()?;
-        let text = format!("{} starts", self.nodes[number].role.name);
+        let text = format!("{} starts", self.nodes[number].label());
         self.note(&text);
         Ok(())
     }
 
+    /// In which datacenter a machine is.
+    fn dc_of(&self, number: usize) -> usize {
+        let dc = { self.dcs.iter() }.position(|dc| dc.machines.contains(&number));
+        dc.expect("every machine is in a datacenter")
+    }
+
     /// A process ended by itself: its operator starts it again.
     fn on_exit(&mut self, number: usize, why: &str) {
-        let name = self.nodes[number].role.name.clone();
+        let name = self.nodes[number].label();
         self.note(&format!("{name} ended: {why}"));
         let dies = self.nodes[number].disk.faults().dies_after.is_some();
         if dies {
@@ -360,14 +426,16 @@ impl World {
             Undo::Disk(number) => self.nodes[number].set_faults(Faults::default()),
             Undo::PowerLoss(number) => self.nodes[number].lose_power(),
             Undo::Clock(number) => self.nodes[number].set_drift(0),
+            Undo::Wan(what) => self.undo_wan(what),
         }
         Ok(())
     }
 
-    /// The number of the server that leads with the highest term, if one does.
-    fn leader(&self) -> Option<usize> {
+    /// The number of the server that leads a datacenter with the highest term, if one does.
+    fn leader(&self, dc: usize) -> Option<usize> {
         let mut best = None;
-        for (number, node) in self.nodes.iter().enumerate() {
+        for number in self.dcs[dc].servers() {
+            let node = &self.nodes[number];
             let Some(Live {
                 server: Some(server),
                 ..
@@ -402,465 +470,14 @@ impl World {
         Ok(())
     }
 
-    /// True if a server leads and is ready.
+    /// True if in every datacenter a server leads and is ready.
     pub fn has_leader(&mut self) -> bool {
-        self.nodes.iter().any(|node| {
-            let server = node.slot.live().and_then(|live| live.server);
-            server.is_some_and(|server| server.is_leader())
+        self.dcs.iter().all(|dc| {
+            self.nodes[dc.servers()].iter().any(|node| {
+                let server = node.slot.live().and_then(|live| live.server);
+                server.is_some_and(|server| server.is_leader())
+            })
         })
-    }
-
-    // --- chaos ------------------------------------------------------------------------------
-
-    /// Starts clients, watchers and registrars, unless they work already.
-    pub fn work(&mut self) {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        if std::mem::replace(&mut self.working, true) {
-            return;
-        }
-        let env = self.env.clone();
-        for id in 0..CLIENTS {
-            let client = Client::new(Arc::clone(&self.outside), id, self.seed);
-            env.spawn("client", client.run());
-        }
-        for number in 0..WATCHERS {
-            let watcher = Watcher::new(&self.outside, number, self.seed);
-            env.spawn("watcher", Arc::clone(&watcher).run());
-            self.watchers.push(watcher);
-        }
-        let writer = watchers::write_watched(Arc::clone(&self.outside), self.seed);
-        env.spawn("writer", writer);
-        let known = Arc::clone(&self.registrations);
-        let registrar = services::register(Arc::clone(&self.outside), known, self.seed);
-        env.spawn("registrar", registrar);
-    }
-
-    /// Lets clients work for `duration` while things go wrong.
-    ///
-    /// # Errors
-    /// What an oracle found.
-    pub fn chaos(&mut self, mix: &Mix, duration: Duration) -> Result<(), String> {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        self.work();
-        let end = self.env.mono() + duration;
-        let mut rng = SmallRng::seed_from_u64(self.rng.random());
-        let mut next = self.env.mono() + mix.pause(&mut rng);
-        while self.env.mono() < end {
-            self.step()?;
-            if self.env.mono() >= next {
-                next = self.env.mono() + mix.pause(&mut rng);
-                if let Some(kind) = mix.draw(&mut rng) {
-                    self.faults += 1;
-                    self.fault(kind, &mut rng)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fault(&mut self, kind: Kind, rng: &mut SmallRng) -> Result<(), String> {
-        let victim = rng.random_range(0..self.nodes.len());
-        let server = rng.random_range(0..self.servers);
-        let leader = self.leader().unwrap_or(server);
-        let while_down = Duration::from_millis(rng.random_range(100..2500));
-        let long = Duration::from_millis(rng.random_range(300..4000));
-        self.note(&format!(
-            "{kind:?} (victim {victim}, server {server}, leader {leader})"
-        ));
-        let ips: Vec<IpAddr> = self.nodes.iter().map(Node::ip).collect();
-        match kind {
-            Kind::Partition | Kind::OneWay => {
-                let (one, other): (Vec<IpAddr>, Vec<IpAddr>) =
-                    ips.iter().partition(|_| rng.random_bool(0.5));
-                if kind == Kind::Partition {
-                    self.net.partition(&one, &other);
-                } else {
-                    for (from, to) in one.iter().flat_map(|a| other.iter().map(move |b| (a, b))) {
-                        self.net.cut(*from, *to);
-                    }
-                }
-                self.later(long, Undo::Links);
-            }
-            Kind::IsolateLeader => {
-                let own = ips[leader];
-                let others: Vec<IpAddr> = ips.iter().copied().filter(|ip| *ip != own).collect();
-                self.net.partition(&[own], &others);
-                self.later(long, Undo::Links);
-            }
-            Kind::SlowLink => {
-                let other = ips[rng.random_range(0..ips.len())];
-                let slow = LinkFaults {
-                    delay: Duration::from_millis(rng.random_range(50..800)),
-                    jitter: Duration::from_millis(rng.random_range(0..200)),
-                    bandwidth: rng.random_bool(0.3).then_some(20_000),
-                    ..LinkFaults::default()
-                };
-                self.net.set_link_both(ips[server], other, slow);
-                self.later(long, Undo::Links);
-            }
-            Kind::Lossy => {
-                self.net.set_default_link(LinkFaults {
-                    jitter: Duration::from_millis(rng.random_range(0..50)),
-                    loss_per_million: rng.random_range(10_000..150_000),
-                    duplicate_per_million: rng.random_range(0..100_000),
-                    ..LinkFaults::default()
-                });
-                self.later(long, Undo::Links);
-            }
-            Kind::Kill | Kind::KillLeader => {
-                let victim = if kind == Kind::Kill { victim } else { leader };
-                self.nodes[victim].kill();
-                self.later(while_down, Undo::Start(victim));
-            }
-            Kind::PowerLoss => {
-                self.nodes[victim].lose_power();
-                self.later(while_down, Undo::Start(victim));
-            }
-            Kind::PowerLossAll => {
-                for number in 0..self.nodes.len() {
-                    self.nodes[number].lose_power();
-                    let down = while_down + Duration::from_millis(rng.random_range(0..500));
-                    self.later(down, Undo::Start(number));
-                }
-            }
-            Kind::DieInWrite => {
-                let faults = Faults {
-                    dies_after: Some(rng.random_range(1..60)),
-                    ..Faults::default()
-                };
-                self.nodes[victim].set_faults(faults);
-                self.later(long, Undo::PowerLoss(victim));
-                self.later(long + while_down, Undo::Start(victim));
-            }
-            Kind::DiskError => {
-                let mut faults = Faults::default();
-                let after = Some(rng.random_range(1..40));
-                if rng.random_bool(0.5) {
-                    faults.fail_after = after;
-                } else {
-                    faults.fail_sync_after = after;
-                }
-                self.nodes[victim].set_faults(faults);
-            }
-            Kind::DiskFull => {
-                let faults = Faults {
-                    space_left: Some(rng.random_range(0..20_000)),
-                    ..Faults::default()
-                };
-                self.nodes[victim].set_faults(faults);
-                self.later(long, Undo::Disk(victim));
-            }
-            Kind::ClockJump => {
-                let by = Duration::from_millis(rng.random_range(1..100_000)).as_nanos() as i64;
-                let by = if rng.random_bool(0.5) { by } else { -by };
-                self.nodes[victim].skew(by);
-            }
-            Kind::ClockDrift => {
-                // Leases allow for clocks that differ by less than this.
-                let ppm = rng.random_range(-10_000..10_000);
-                self.nodes[victim].set_drift(ppm);
-                self.later(long, Undo::Clock(victim));
-            }
-            Kind::Pause => {
-                self.nodes[victim].set_paused(true);
-                self.later(long, Undo::Resume(victim));
-            }
-            Kind::NewAddress => {
-                self.nodes[server].kill();
-                self.addresses += 1;
-                self.nodes[server].role.ip = moved_ip(self.addresses);
-                self.later(while_down, Undo::Start(server));
-            }
-            Kind::Leave => {
-                // Only clients: a server that leaves needs an operator to come back.
-                let victim = if self.nodes.len() > self.servers {
-                    rng.random_range(self.servers..self.nodes.len())
-                } else {
-                    return Ok(());
-                };
-                // Nobody waits for it: its end shows as the end of its process.
-                drop(self.nodes[victim].shutdown(true));
-            }
-        }
-        Ok(())
-    }
-
-    fn heal_links(&self) {
-        self.net.heal_all();
-        self.net.reset_links();
-        self.net.set_default_link(LinkFaults::default());
-    }
-
-    /// Ends all faults, starts what is down, and lets clients finish what they have begun.
-    ///
-    /// # Errors
-    /// What an oracle found.
-    pub fn heal(&mut self) -> Result<(), String> {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        self.note("healing");
-        self.undo.clear();
-        self.heal_links();
-        for number in 0..self.nodes.len() {
-            let node = &mut self.nodes[number];
-            node.set_paused(false);
-            node.set_drift(0);
-            let dying = node.disk.faults().dies_after.is_some();
-            node.set_faults(Faults::default());
-            if dying {
-                node.lose_power();
-            }
-        }
-        for number in 0..self.nodes.len() {
-            self.start(number)?;
-        }
-        self.outside.stop.cancel();
-        Ok(())
-    }
-
-    // --- the end ----------------------------------------------------------------------------
-
-    /// True if every agent runs, there is one leader that all servers follow, everybody sees everybody, and the catalog
-    /// says the same.
-    pub fn converged(&mut self) -> bool {
-        if self.bug == Some(Bug::LostNode) {
-            self.lose_a_node();
-        }
-        self.disagreement().is_none()
-    }
-
-    /// Why the world has not converged.
-    fn disagreement(&self) -> Option<String> {
-        let mut lives = Vec::new();
-        for node in &self.nodes {
-            match node.slot.live() {
-                Some(live) => lives.push((node, live)),
-                None => return Some(format!("{} does not run", node.role.name)),
-            }
-        }
-        let mut leaders = Vec::new();
-        let mut applied = Vec::new();
-        for (node, live) in &lives {
-            let Some(server) = &live.server else { continue };
-            let metrics = server.raft_metrics();
-            let voters = metrics.membership.peers.iter().filter(|peer| peer.voter);
-            if voters.count() != self.servers {
-                return Some(format!(
-                    "{} has the peers {:?}",
-                    node.role.name, metrics.membership.peers
-                ));
-            }
-            leaders.push(metrics.leader.map(|leader| leader.id));
-            applied.push(metrics.applied_index);
-        }
-        leaders.dedup();
-        applied.dedup();
-        if leaders.len() != 1 || leaders[0].is_none() {
-            return Some(format!("leaders are {leaders:?}"));
-        }
-        for (node, live) in &lives {
-            let members = live.handle.members(false);
-            let alive = members
-                .iter()
-                .filter(|member| member.status == MemberStatus::Alive)
-                .count();
-            if alive != self.nodes.len() || members.len() != self.nodes.len() {
-                let seen: Vec<_> = members
-                    .iter()
-                    .map(|member| format!("{} {}", member.name, member.status.as_str()))
-                    .collect();
-                return Some(format!("{} sees {seen:?}", node.role.name));
-            }
-        }
-        if let Some(differs) = self.catalog_differs(&lives) {
-            return Some(differs);
-        }
-        (applied.len() != 1).then(|| format!("applied are {applied:?}"))
-    }
-
-    /// Compares the catalog with the pool and with what agents have.
-    fn catalog_differs(&self, lives: &[(&Node, Live)]) -> Option<String> {
-        let version = lives
-            .iter()
-            .find_map(|(_, live)| live.server.as_ref())?
-            .version();
-        let registered: Vec<&str> = version.nodes().map(|node| &*node.name).collect();
-        if registered.len() != self.nodes.len() {
-            return Some(format!("the catalog has the nodes {registered:?}"));
-        }
-        for (node, live) in lives {
-            let name = &node.role.name;
-            match version.check(name, SERF_HEALTH) {
-                Some(check) if check.status == Status::Passing => {}
-                check => return Some(format!("the catalog says of {name}: {check:?}")),
-            }
-            let mut of_catalog: Vec<(String, i64)> = version
-                .services_on(name)
-                .iter()
-                .filter(|service| &*service.name != "consul")
-                .map(|service| (service.id.to_string(), service.port))
-                .collect();
-            let mut of_agent: Vec<(String, i64)> = live
-                .handle
-                .services()
-                .iter()
-                .map(|local| (local.service.id.to_string(), local.service.port))
-                .collect();
-            of_catalog.sort();
-            of_agent.sort();
-            if of_catalog != of_agent {
-                return Some(format!(
-                    "the catalog has {of_catalog:?} on {name}, its agent {of_agent:?}"
-                ));
-            }
-        }
-        None
-    }
-
-    fn lose_a_node(&mut self) {
-        let name = text(&self.nodes[self.nodes.len() - 1].role.name);
-        let outside = Arc::clone(&self.outside);
-        self.runtime.block_on(async {
-            let change = Change::Deregister(tribune_types::catalog::Deregister {
-                datacenter: text("dc1"),
-                node: name,
-                ..Default::default()
-            });
-            let _ = outside
-                .ask(0, PATIENCE, |handle| async move {
-                    handle.write(&Caller::internal(), None, change).await
-                })
-                .await;
-        });
-    }
-
-    /// Checks what clients, watchers and registrars saw against what is there now.
-    ///
-    /// # Errors
-    /// What must not be.
-    pub fn check_clients(&mut self) -> Result<Report, String> {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        self.read_all()?;
-        self.watchers_have_seen_all()?;
-        for (number, node) in self.nodes.iter().enumerate() {
-            if let Some(live) = node.slot.live() {
-                self.registrations.check(number, &live.handle)?;
-            }
-        }
-        self.outside.history.check_stale()?;
-        let ops = self.outside.history.ops();
-        let summary = crate::linear::check(&ops).map_err(|violation| violation.to_string())?;
-        let answers = self
-            .watchers
-            .iter()
-            .map(|watcher| watcher.known.lock().answers);
-        Ok(Report {
-            ops: ops.len(),
-            answered: ops
-                .iter()
-                .filter(|op| op.answer != crate::linear::Answer::Unknown)
-                .count(),
-            undecided: summary.undecided.len(),
-            watched: answers.sum(),
-            terms: self.seen.terms(),
-            states: self.seen.states(),
-            faults: self.faults,
-            virtual_ms: self.now_ms(),
-        })
-    }
-
-    /// A last read of every key: what was acknowledged is there.
-    fn read_all(&mut self) -> Result<(), String> {
-        for key in clients::keys() {
-            let mut agent = 0;
-            let outside = Arc::clone(&self.outside);
-            let wanted = key.clone();
-            self.until_async(&format!("an answer for {key}"), || {
-                agent = (agent + 1) % outside.slots.len();
-                let (outside, key) = (Arc::clone(&outside), wanted.clone());
-                async move { outside.read_last(CLIENTS, agent, &key).await }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Waits until every watcher shows what is there.
-    fn watchers_have_seen_all(&mut self) -> Result<(), String> {
-        for watcher in self.watchers.clone() {
-            let outside = Arc::clone(&self.outside);
-            let seen = Arc::clone(&watcher);
-            let what = format!("{} sees the last change", watcher.name);
-            self.until_async(&what, || {
-                let (outside, watcher) = (Arc::clone(&outside), Arc::clone(&seen));
-                async move {
-                    let options = ReadOptions {
-                        consistency: Consistency::Consistent,
-                        ..ReadOptions::default()
-                    };
-                    let read = outside.read(0, watcher.what.query(), options, PATIENCE);
-                    let Some((answer, _)) = read.await else {
-                        return false;
-                    };
-                    let there = watchers::content(answer.reply());
-                    watcher.known.lock().content == there
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Tries again until it works, for half a minute.
-    fn until_async<F: Future<Output = bool>>(
-        &mut self,
-        what: &str,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<(), String> {
-        for _ in 0..300 {
-            if self.runtime.block_on(attempt()) {
-                return Ok(());
-            }
-            for _ in 0..5 {
-                self.step()?;
-            }
-        }
-        let state = self.describe();
-        Err(format!("never: {what}\n{state}"))
-    }
-
-    /// Ends all agents in order.
-    ///
-    /// # Errors
-    /// A task that outlives its agent.
-    pub fn shutdown(&mut self) -> Result<(), String> {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        // Clients and servers at once, as when a whole datacenter is turned off.
-        let ends: Vec<_> = self.nodes.iter().map(|node| node.shutdown(false)).collect();
-        if self.bug == Some(Bug::LeakedTask)
-            && let Some(live) = self.nodes.first().and_then(|node| node.slot.live())
-        {
-            live.env.spawn("leak", std::future::pending::<()>());
-        }
-        let env = self.env.clone();
-        let all = self.runtime.block_on(env.timeout(SHUTDOWN_LIMIT, async {
-            for end in ends.into_iter().flatten() {
-                // A process that ended otherwise is as good.
-                let _ = end.await;
-            }
-        }));
-        all.map_err(|_| "agents do not end".to_owned())?;
-        // What ends with the agents needs a turn or two.
-        self.runtime.block_on(env.sleep(Duration::from_secs(1)));
-        for node in &self.nodes {
-            let left = node.task_names();
-            if !left.is_empty() {
-                return Err(format!("tasks of {} outlive it: {left:?}", node.role.name));
-            }
-        }
-        Ok(())
     }
 
     /// What happened and where things stand, for the reader of a failure.
@@ -873,7 +490,7 @@ impl World {
             let _ = writeln!(out, "{line}");
         }
         for node in &self.nodes {
-            let _ = write!(out, "{} at {}", node.role.name, node.ip());
+            let _ = write!(out, "{} at {}", node.label(), node.ip());
             match node.slot.live() {
                 None => {
                     let _ = writeln!(out, ": down");
@@ -906,14 +523,16 @@ impl World {
         let handle = self.runtime.handle().clone();
         let _inside = handle.enter();
         let mut out = self.log.clone();
-        self.outside.history.trace(&mut out);
+        for dc in &self.dcs {
+            dc.outside.history.trace(&mut out);
+        }
         for node in &self.nodes {
             if let Some(server) = node.slot.live().and_then(|live| live.server) {
                 let version = server.version();
                 let _ = writeln!(
                     out,
                     "{} {} {:x}",
-                    node.role.name,
+                    node.label(),
                     version.last_index(),
                     version.digest()
                 );
@@ -932,12 +551,12 @@ fn runtime(seed: u64) -> Result<Runtime, String> {
     builder.build().map_err(|err| err.to_string())
 }
 
-fn server_ip(number: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + number as u8))
+fn server_ip(dc: usize, number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, dc as u8, 0, 1 + number as u8))
 }
 
-fn client_ip(number: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1 + number as u8))
+fn client_ip(dc: usize, number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, dc as u8, 1, 1 + number as u8))
 }
 
 /// The address of the n-th server that moves.

@@ -97,6 +97,14 @@ impl Node {
         twin
     }
 
+    /// Its name, with the datacenter if that says something.
+    pub(super) fn label(&self) -> String {
+        match &self.role.join_wan {
+            None => self.role.name.clone(),
+            Some(_) => format!("{}.{}", self.role.name, self.role.datacenter),
+        }
+    }
+
     /// Its address.
     pub(super) fn ip(&self) -> IpAddr {
         self.role.ip

@@ -9,7 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use tribune_types::caller::Caller;
 use tribune_types::id::Index;
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::{Consistency, ListOptions, Query, ReadOptions, Reply, ServiceQuery};
@@ -186,11 +185,7 @@ pub(super) async fn write_watched(outside: Arc<Outside>, seed: u64) {
             value: number.to_string().into_bytes().into(),
             ..KvEntry::default()
         };
-        let write = outside.ask(agent, Duration::from_secs(4), |handle| async move {
-            handle
-                .write(&Caller::internal(), None, Write::Kv(op, entry))
-                .await
-        });
+        let write = outside.write(agent, Write::Kv(op, entry));
         if let Sent::Not = write.await {
             outside.env.sleep(RETRY).await;
         }
