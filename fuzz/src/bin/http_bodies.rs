@@ -13,7 +13,8 @@ tribune_fuzz::target! { memory: 16, seeds: seeds, run: run }
 
 const QUERY: u8 = 10;
 const PATH: u8 = 11;
-const DECODERS: u8 = 12;
+const PREPARED: u8 = 12;
+const DECODERS: u8 = 13;
 
 fn run(bytes: &[u8]) {
     let Some((&which, body)) = bytes.split_first() else {
@@ -30,6 +31,7 @@ fn run(bytes: &[u8]) {
         7 => body_of(parse::autopilot(body)),
         8 => body_of(parse::check_update(body)),
         9 => body_of(parse::token(body)),
+        PREPARED => body_of(parse::prepared_query(body)),
         QUERY => query(&String::from_utf8_lossy(body)),
         _ => path(&String::from_utf8_lossy(body)),
     }
@@ -60,7 +62,7 @@ fn query(given: &str) {
 
 fn path(given: &str) {
     drop(params::decode_path(given));
-    drop(params::check_cache_control(given));
+    drop(params::parse_cache_control(given));
     params::parse_bool(given);
     drop(uuid::parse_session(given));
     drop(uuid::parse_node_id(given));
@@ -108,6 +110,13 @@ fn seeds() -> Vec<Vec<u8>> {
             "Checks":["a","b"],"Behavior":"delete","TTL":"30s"}"#,
         ),
         (5, r#"{"LockDelay":15}"#),
+        (
+            PREPARED,
+            r#"{"Name":"geo-","Session":"","Token":"t","Template":{"Type":"name_prefix_match","Regexp":"^geo-(.+)$",
+            "RemoveEmptyTags":true},"Service":{"Service":"${match(1)}","Failover":{"NearestN":2,"Datacenters":["dc2"]},
+            "OnlyPassing":true,"IgnoreCheckIDs":["c"],"Near":"_agent","Tags":["a","!b"],"NodeMeta":{"k":"v"},
+            "ServiceMeta":null,"Connect":false},"DNS":{"TTL":"10s"},"CreateIndex":1}"#,
+        ),
         (
             6,
             r#"{"Node":"n","Segment":"","Coord":{"Adjustment":0.1,"Error":1.5e-3,"Height":1e-5,"Vec":[0,0,0,0,0,0,0,0]}}"#,

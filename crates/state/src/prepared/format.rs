@@ -601,6 +601,51 @@ mod tests {
     }
 
     #[test]
+    fn no_text_panics_and_what_has_no_hole_stays() {
+        let pieces = [
+            "${",
+            "}",
+            "$",
+            "\"",
+            "\\",
+            "(",
+            ")",
+            "[",
+            "]",
+            ",",
+            "+",
+            "-",
+            "*",
+            "/",
+            "%",
+            "match",
+            "name.full",
+            "0",
+            "9",
+            "1.5",
+            "99999999999",
+            " ",
+            "\n",
+            "\u{e9}",
+            "x",
+        ];
+        let mut state = 1u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                text.push_str(pieces[(state >> 33) as usize % pieces.len()]);
+            }
+            let outcome = filled(&text);
+            if !text.contains('$') {
+                assert_eq!(outcome.as_deref(), Ok(&*text));
+            }
+            let in_hole = filled(&format!("${{{text}}}"));
+            assert!(in_hole.is_ok() || in_hole.is_err());
+        }
+    }
+
+    #[test]
     fn deep_nesting_is_refused_and_not_a_crash() {
         let deep = format!("${{{}1{}}}", "(".repeat(100_000), ")".repeat(100_000));
         assert!(filled(&deep).is_err());
