@@ -27,10 +27,10 @@ use crate::{
     holder::{HoldError, Holder},
     host,
     meters::Meters,
-    pass::{self, Pass, PassError},
+    pass::{self, Judge, Pass, PassError},
     rules::{self, Rules},
     settings::{Endpoint, Level, Log, Mirror, Settings},
-    source,
+    source::{self, AskError},
     status::{self, Status},
     writers::{Guard, Target, WriteError},
 };
@@ -230,7 +230,7 @@ impl Flow {
                 "source {source:?} and destination {destination:?} overlap within one datacenter"
             )));
         }
-        let name = status::digest(source, &source_datacenter, destination);
+        let name = status::digest(destination);
         let status_key = format!("{}/{name}", self.settings.status_dir);
         Ok(Place {
             rules: Rules {
@@ -344,6 +344,16 @@ impl Flow {
                     }
                     index = seen;
                 }
+                Pass::Hidden(kept) => {
+                    let text = format!(
+                        "the source's token may not read {kept} keys that the destination has: they are kept"
+                    );
+                    self.say(Level::Warn, &text);
+                    if self.settings.once {
+                        return Ok(FlowEnd::Incomplete);
+                    }
+                    index = seen;
+                }
             }
             self.pause(self.settings.wait);
         }
@@ -366,20 +376,10 @@ impl Flow {
             guard,
             meters: &self.meters,
         };
-        let believe = || {
-            if self.settings.allow_empty {
-                return Ok(true);
-            }
-            if !status::emptiness_is_news(known, seen) {
-                return Ok(false);
-            }
-            // A second look, this time confirmed by a majority of the source's servers.
-            let options = QueryOptions {
-                consistent: true,
-                ..self.source_query()
-            };
-            let again = source::list(&self.clients.source, &place.rules.source, &options)?;
-            Ok(again.body.is_none() && again.index >= seen)
+        let judge = Doubt {
+            flow: self,
+            known,
+            seen,
         };
         let outcome = pass::run(
             &place.rules,
@@ -387,7 +387,7 @@ impl Flow {
             &self.clients.destination,
             &target,
             &self.stop,
-            believe,
+            &judge,
         );
         self.meters.pass_keys.store(0, Relaxed);
         let outcome = outcome?;
@@ -432,7 +432,7 @@ impl Flow {
             );
             self.say(Level::Warn, &text);
         }
-        Ok(status)
+        Ok(status.filter(|status| status.is_of(&place.rules.source, &place.source_datacenter)))
     }
 
     fn write_status(
@@ -477,5 +477,36 @@ impl Flow {
         meters.keys_expected.store(keys, Relaxed);
         meters.last_success.store(host::unix_secs(), Relaxed);
         Ok(status)
+    }
+}
+
+/// What a flow knows when a pass asks whether to delete.
+struct Doubt<'a> {
+    flow: &'a Flow,
+    known: Option<&'a Status>,
+    /// Index of the listing.
+    seen: u64,
+}
+
+impl Judge for Doubt<'_> {
+    fn believes_in_nothing(&self) -> Result<bool, AskError> {
+        if self.flow.settings.allow_empty {
+            return Ok(true);
+        }
+        if !status::emptiness_is_news(self.known, self.seen) {
+            return Ok(false);
+        }
+        // A second look, this time confirmed by a majority of the source's servers.
+        let options = QueryOptions {
+            consistent: true,
+            ..self.flow.source_query()
+        };
+        let client = &self.flow.clients.source;
+        let again = source::list(client, &self.flow.mirror.source, &options)?;
+        Ok(again.body.is_none() && again.index >= self.seen)
+    }
+
+    fn can_see(&self, keys: &[String]) -> Result<Option<Vec<bool>>, AskError> {
+        source::may_read(&self.flow.clients.source, keys, &self.flow.source_query())
     }
 }

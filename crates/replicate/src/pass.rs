@@ -1,8 +1,8 @@
 //! One pass: brings the destination to what the source's listing says.
 //!
 //! Sets are written while the listings are merged. Deletes wait until the source's listing was read to its end, in order
-//! and without error, so that a listing that breaks off deletes nothing; and then an empty one deletes only if somebody
-//! believes it.
+//! and without error, so that a listing that breaks off deletes nothing. An empty one then deletes only if the flow
+//! believes it, and of the others only those keys go that the source's token could have seen.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ use crate::{
     entries::{Entries, ListingError},
     merge::{Change, Merge, MergeError},
     rules::Rules,
-    source::{self, Answer, AskError},
+    source::{self, AUTHORIZE_COUNT_MAX, Answer, AskError},
     writers::{self, Operation, Refused, Target, WriteError},
 };
 
@@ -35,6 +35,16 @@ pub(crate) enum Pass {
     Refused(Refused),
     /// The source is empty and that was not believed; so many keys were kept.
     Withheld(u64),
+    /// So many keys were kept because the source's token may not read them: they may exist there.
+    Hidden(u64),
+}
+
+/// What a pass asks its flow before it deletes.
+pub(crate) trait Judge {
+    /// Whether an empty source is to be followed. Asked with the source's listing read to its end.
+    fn believes_in_nothing(&self) -> Result<bool, AskError>;
+    /// Which of these source keys a listing would show if they existed; `None`: all keys.
+    fn can_see(&self, keys: &[String]) -> Result<Option<Vec<bool>>, AskError>;
 }
 
 /// Why a pass failed. The destination has some of its changes, or all.
@@ -82,15 +92,14 @@ impl From<MergeError> for PassError {
     }
 }
 
-/// Runs one pass over `listing`. `reader` reads the destination; `believe` is asked, with the source's listing read to
-/// its end, whether an empty source is to be followed.
+/// Runs one pass over `listing`. `reader` reads the destination.
 pub(crate) fn run(
     rules: &Rules,
     listing: Answer,
     reader: &Client,
     target: &Target<'_>,
     stop: &AtomicBool,
-    believe: impl FnOnce() -> Result<bool, AskError>,
+    judge: &impl Judge,
 ) -> Result<Pass, PassError> {
     let there = source::list(reader, &rules.destination, target.query)
         .map_err(PassError::AskDestination)?;
@@ -148,9 +157,12 @@ pub(crate) fn run(
     if deletes.is_empty() {
         return Ok(Pass::Complete { keys });
     }
-    if keys == 0 && !believe().map_err(PassError::AskSource)? {
+    if keys == 0 && !judge.believes_in_nothing().map_err(PassError::AskSource)? {
         return Ok(Pass::Withheld(deletes.len() as u64));
     }
+    let found = deletes.len();
+    let deletes = visible(rules, deletes, judge).map_err(PassError::AskSource)?;
+    let hidden = (found - deletes.len()) as u64;
     let ((), refused) = writers::write(target, |sink| {
         for key in deletes {
             if stop.load(Relaxed) {
@@ -164,9 +176,30 @@ pub(crate) fn run(
     })?;
     Ok(if refused.count > 0 {
         Pass::Refused(refused)
+    } else if hidden > 0 {
+        Pass::Hidden(hidden)
     } else if is_cut {
         Pass::Again
     } else {
         Pass::Complete { keys }
     })
+}
+
+/// Those of the destination's extra keys that the source would have shown.
+fn visible(rules: &Rules, extra: Vec<String>, judge: &impl Judge) -> Result<Vec<String>, AskError> {
+    let mut kept = Vec::with_capacity(extra.len());
+    for chunk in extra.chunks(AUTHORIZE_COUNT_MAX) {
+        let names: Vec<String> = chunk.iter().map(|key| rules.to_source(key)).collect();
+        match judge.can_see(&names)? {
+            // No access rules: there are none for the others either.
+            None => return Ok(extra),
+            Some(seen) => kept.extend(
+                chunk
+                    .iter()
+                    .zip(seen)
+                    .filter_map(|(key, seen)| seen.then(|| key.clone())),
+            ),
+        }
+    }
+    Ok(kept)
 }

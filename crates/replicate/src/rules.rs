@@ -38,6 +38,12 @@ impl Rules {
             })
     }
 
+    /// Name at the source of a key of the destination that is mirrored.
+    pub(crate) fn to_source(&self, key: &str) -> String {
+        let rest = key.strip_prefix(self.destination.as_str()).unwrap_or(key);
+        [self.source.as_str(), rest].concat()
+    }
+
     fn is_left_alone(&self, source: &str, destination: &str) -> bool {
         let own = destination
             .strip_prefix(self.status_dir.as_str())
@@ -95,6 +101,7 @@ mod tests {
             assert_eq!(rules.to_destination(key).as_deref(), want, "{source} {key}");
             let there = key.replacen(source, destination, 1);
             assert_eq!(rules.is_mirrored(&there), want.is_some(), "{there}");
+            assert_eq!(rules.to_source(&there), key);
         }
         assert_eq!(rules("a/", "b/").to_destination("c/x"), None);
         assert!(!rules("a/", "b/").is_mirrored("c/x"));

@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tribune_api::client::{Client, Error, QueryOptions, Request, Response};
+
+/// Keys asked about in one request: the servers' limit.
+pub(crate) const AUTHORIZE_COUNT_MAX: usize = 64;
 
 /// Why there is no listing.
 #[derive(Debug, thiserror::Error)]
@@ -90,4 +94,49 @@ pub(crate) fn list_stale(
         ..options.clone()
     };
     list(client, prefix, &now)
+}
+
+/// One question about access rules, and its answer.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Access {
+    resource: String,
+    access: String,
+    segment: String,
+    #[serde(default, skip_serializing)]
+    allow: bool,
+}
+
+/// Which of the keys the client's token may read; `None` where no access rules apply. Listings leave out what may not be
+/// read, without a word, so that a key that is missing from one may well exist.
+pub(crate) fn may_read(
+    client: &Client,
+    keys: &[String],
+    options: &QueryOptions,
+) -> Result<Option<Vec<bool>>, AskError> {
+    let question: Vec<Access> = keys
+        .iter()
+        .map(|key| Access {
+            resource: "key".to_owned(),
+            access: "read".to_owned(),
+            segment: key.clone(),
+            allow: false,
+        })
+        .collect();
+    let request = Request::new("POST", "/v1/internal/acl/authorize")
+        .write_options(options)
+        .json(&question);
+    match client.query::<Vec<Access>>(request) {
+        Ok((answers, _)) if answers.len() == keys.len() => {
+            Ok(Some(answers.iter().map(|answer| answer.allow).collect()))
+        }
+        // Fewer answers than questions say nothing for the keys.
+        Ok(_) => Ok(Some(vec![false; keys.len()])),
+        // Access rules are off (401), or this agent is too old to have them asked.
+        Err(Error::Status {
+            status: 401 | 404 | 405,
+            ..
+        }) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }

@@ -1,8 +1,9 @@
 //! The status key: how far a flow has come, for its next run and for people.
 //!
-//! One JSON object per flow below the status folder of the destination, named by a digest of what the flow mirrors, so
-//! that every replicator of the same prefix finds the same key. The names of its fields are those of the older tool
-//! where that has them. A status that cannot be read counts as none: the next pass compares everything anyway.
+//! One JSON object per flow below the status folder of the destination, named by a digest of the destination prefix: all
+//! that write there find the same key, and the same lock beside it, whatever they copy. The names of its fields are those
+//! of the older tool where that has them. A status that cannot be read, or that speaks of another source, counts as none:
+//! the next pass compares everything anyway.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,33 +32,32 @@ impl Status {
         serde_json::from_slice(value).ok().filter(|_| is_object)
     }
 
+    /// Whether it speaks of this source. A datacenter whose name is not known does not tell sources apart.
+    pub(crate) fn is_of(&self, source: &str, datacenter: &str) -> bool {
+        let same = self.datacenter == datacenter;
+        let unknown = self.datacenter.is_empty() || datacenter.is_empty();
+        self.source == source && (same || unknown)
+    }
+
     /// The value to write.
     pub(crate) fn render(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// Name of a flow's status key below the status folder.
-pub(crate) fn digest(source: &str, datacenter: &str, destination: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [source, datacenter, destination] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let bytes: [u8; 32] = hash.finalize().into();
+/// Name below the status folder of the status key of a destination prefix.
+pub(crate) fn digest(destination: &str) -> String {
+    let bytes: [u8; 32] = Sha256::digest(destination).into();
     bytes[..16].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether an empty source may empty the destination, after a complete pass left `known`.
 ///
-/// It may when the source was empty before, or when its index has grown since: removing keys raises the index, whereas a
-/// lost, rebuilt or restored source starts lower. Without a status nothing speaks for it.
+/// It may when the source had keys then and its index has grown since: removing keys raises the index, whereas a lost,
+/// rebuilt or restored source starts lower, and one whose keys are only hidden stays where it is. Without a status, or
+/// where the source was empty all along, nothing speaks for it.
 pub(crate) fn emptiness_is_news(known: Option<&Status>, index: u64) -> bool {
-    match known {
-        None => false,
-        Some(status) if status.keys == 0 => index >= status.last_replicated,
-        Some(status) => index > status.last_replicated,
-    }
+    known.is_some_and(|status| status.keys > 0 && index > status.last_replicated)
 }
 
 #[cfg(test)]
@@ -76,8 +76,8 @@ mod tests {
             (10, 5, 11, true),
             (10, 5, 10, false),
             (10, 5, 3, false),
-            (10, 0, 10, true),
-            (10, 0, 9, false),
+            (10, 0, 10, false),
+            (10, 0, 11, false),
         ] {
             let known = status(last, keys);
             assert_eq!(
@@ -106,16 +106,22 @@ mod tests {
     }
 
     #[test]
-    fn names_of_different_flows_differ() {
-        let names = [
-            digest("a", "dc1", "b"),
-            digest("a", "dc1b", ""),
-            digest("ad", "c1", "b"),
-            digest("a", "dc2", "b"),
-        ];
-        for (at, name) in names.iter().enumerate() {
-            assert_eq!(name.len(), 32);
-            assert!(!names[at + 1..].contains(name));
+    fn a_status_of_another_source_is_none_of_ours() {
+        let status = Status {
+            source: "a/".to_owned(),
+            datacenter: "dc1".to_owned(),
+            ..Status::default()
+        };
+        // (source, datacenter, ours)
+        for (source, dc, want) in [
+            ("a/", "dc1", true),
+            ("a/", "", true),
+            ("a/", "dc2", false),
+            ("b/", "dc1", false),
+        ] {
+            assert_eq!(status.is_of(source, dc), want, "{source} {dc}");
         }
+        assert_ne!(digest("a/"), digest("a"));
+        assert_eq!(digest("").len(), 32);
     }
 }

@@ -641,16 +641,16 @@ fn killed_between_consul_and_tribune_it_ends_with_equal_contents() {
     survives_kills(&Kind::Tribune, &consul);
 }
 
-/// Two datacenters of real Consul, known to one another: one agent for both sides, and a session in a datacenter that
-/// does not know the agent's node.
-#[test]
-fn datacenters_of_one_cluster_are_copied_through_one_agent() {
-    let Some(consul) = consul() else { return };
-    let from = Node::server(&consul, "far", "datacenter = \"dc2\"\n");
-    let hcl = format!("retry_join_wan = [\"{}\"]\n", from.ip);
-    let mut near = Node::server(&consul, "near", &hcl);
+/// One agent for both sides, and a session in a datacenter that does not know the agent's node.
+fn across_datacenters(near: &Kind, far: &Kind) {
+    let from = Node::server(far, "far", "datacenter = \"dc2\"\n");
+    let hcl = format!(
+        "retry_join_wan = [\"{}\"]\nretry_interval_wan = \"1s\"\n",
+        from.ip
+    );
+    let mut near = Node::server(near, "near", &hcl);
     near.wait_for("the other datacenter", |node| {
-        node.try_json("/v1/kv/?keys&dc=dc2").is_some()
+        node.try_json("/v1/catalog/nodes?dc=dc2").is_some()
     });
     fill(&from, "a/", 200, 5);
     let address = near.http().to_string();
@@ -668,4 +668,88 @@ fn datacenters_of_one_cluster_are_copied_through_one_agent() {
     run(&["-prefix", "a/:pushed/@dc1", "-destination", "@dc2"]);
     assert_eq!(entries(&from, "pushed/"), entries(&near, "a/"));
     assert_eq!(statuses(&from).len(), 1);
+}
+
+#[test]
+fn datacenters_of_one_cluster_are_copied_through_one_agent() {
+    across_datacenters(&Kind::Tribune, &Kind::Tribune);
+    let Some(consul) = consul() else { return };
+    across_datacenters(&consul, &consul);
+    across_datacenters(&consul, &Kind::Tribune);
+    across_datacenters(&Kind::Tribune, &consul);
+}
+
+/// Access rules of the real Consul: what may not be written is left out, what may not be read is not deleted.
+#[test]
+fn what_a_token_may_not_do_is_left_out_and_told() {
+    const MASTER: &str = "11111111-1111-1111-1111-111111111111";
+    let Some(kind) = consul() else { return };
+    let hcl = format!(
+        "server = true\nbootstrap = true\nperformance {{ raft_multiplier = 1 }}\nacl {{ enabled = true default_policy = \"deny\" \
+         tokens {{ master = \"{MASTER}\" }} }}\n"
+    );
+    let mut ruled = Node::prepare(&kind, "ruled", &hcl);
+    ruled.spawn();
+    let as_master = format!("token={MASTER}");
+    ruled.wait_for("its rules", |node| {
+        let told = node.try_json(&format!("/v1/acl/policies?{as_master}"));
+        told.is_some_and(|told| told.to_string().contains("global-management"))
+    });
+    let token = |name: &str, rules: &str| {
+        let policy = json!({"Name": name, "Rules": rules}).to_string();
+        let made = ruled.put(&format!("/v1/acl/policy?{as_master}"), &policy);
+        assert_eq!(made.status, 200, "{}", made.text());
+        let token = json!({"Policies": [{"Name": name}]}).to_string();
+        let made = ruled
+            .put(&format!("/v1/acl/token?{as_master}"), &token)
+            .json();
+        made["SecretID"].as_str().expect("a token").to_owned()
+    };
+    let open = Node::server(&Kind::Tribune, "open", "");
+    fill(&open, "a/", 300, 2);
+    put(&open, "a/secret/1", b"x");
+    let keys = |prefix: &str| {
+        let list = ruled.try_json(&format!("/v1/kv/{prefix}?keys&{as_master}"));
+        list.map_or(0, |list| list.as_array().expect("names").len())
+    };
+    let writer = token(
+        "writer",
+        "key_prefix \"b/\" { policy = \"write\" }\nkey_prefix \"b/secret/\" { policy = \"read\" }\n\
+         key_prefix \"service/consul-replicate/\" { policy = \"write\" }\nsession_prefix \"\" { policy = \"write\" }",
+    );
+    let (code, out, err) = once(&open, &ruled, &["-prefix", "a/:b/", "-token", &writer]);
+    assert_eq!((code, keys("b/")), (Some(2), 300), "{out}{err}");
+    assert!(
+        err.contains("refuses \"b/secret/1\": Permission denied"),
+        "{err}"
+    );
+    let (code, out, err) = once(&open, &ruled, &["-prefix", "a/:b/", "-token", MASTER]);
+    assert_eq!((code, keys("b/")), (Some(0), 301), "{out}{err}");
+
+    // And back: first all, then with tokens that see less, or nothing.
+    let back = |args: &[&str]| once(&ruled, &open, &[&["-prefix", "b/:c/"], args].concat());
+    let (code, out, err) = back(&["-source-token", MASTER]);
+    assert_eq!(
+        (code, entries(&open, "c/").len()),
+        (Some(0), 301),
+        "{out}{err}"
+    );
+    let gone = ruled.request("DELETE", &format!("/v1/kv/b/0000007?{as_master}"), &[]);
+    assert_eq!(gone.text().trim(), "true");
+    let reader = token("reader", "key_prefix \"b/0\" { policy = \"read\" }");
+    let (code, out, err) = back(&["-source-token", &reader]);
+    assert_eq!(
+        (code, entries(&open, "c/").len()),
+        (Some(2), 300),
+        "{out}{err}"
+    );
+    assert!(err.contains("may not read 1 keys"), "{err}");
+    for args in [&[][..], &["-allow-empty"]] {
+        let (code, out, err) = back(args);
+        assert_eq!(
+            (code, entries(&open, "c/").len()),
+            (Some(2), 300),
+            "{out}{err}"
+        );
+    }
 }
