@@ -35,8 +35,11 @@ use crate::{
     writers::{Guard, Target, WriteError},
 };
 
-/// Longest wait for a change.
-pub(crate) const POLL: Duration = Duration::from_secs(300);
+/// Longest wait for a change. A source that was restored while nobody waited is only noticed when this has passed, since
+/// its index is below the one that is waited for.
+pub(crate) const POLL: Duration = Duration::from_secs(120);
+/// Pause before another look at a source whose answer came early and told nothing.
+const EARLY_PAUSE: Duration = Duration::from_millis(500);
 /// Silence beyond a wait after which an agent counts as gone.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How often a pause looks for a stop.
@@ -287,6 +290,7 @@ impl Flow {
                 wait: if index == 0 { Duration::ZERO } else { POLL },
                 ..self.source_query()
             };
+            let asked = host::now();
             let answer = source::list_stale(
                 &self.clients.source,
                 &place.rules.source,
@@ -295,6 +299,12 @@ impl Flow {
             )
             .map_err(PassError::AskSource)?;
             if index != 0 && answer.index == index {
+                if asked.elapsed() < POLL {
+                    // Nothing new, yet before the time: servers let go of those who wait when their state is replaced
+                    // by a restored one, and may answer with what was there before. The next look compares all.
+                    self.pause(EARLY_PAUSE);
+                    index = 0;
+                }
                 continue;
             }
             let seen = answer.index;

@@ -211,6 +211,31 @@ fn killing_a_group_ends_the_grandchildren() {
 }
 
 #[test]
+fn both_outputs_of_a_child_share_a_pipe_and_keep_their_order() {
+    let env = real();
+    env.block_on(async {
+        let command = Command {
+            program: "sh".into(),
+            args: vec!["-c".into(), "echo a; echo b >&2; echo c".into()],
+            one_output: true,
+            ..Command::default()
+        };
+        let mut child = command.spawn().unwrap();
+        assert!(child.take_stderr().is_none());
+        let mut out = Vec::new();
+        // It ends, so this process holds no end of it for writing.
+        child
+            .take_stdout()
+            .unwrap()
+            .read_to_end(&mut out)
+            .await
+            .unwrap();
+        assert_eq!(out, b"a\nb\nc\n");
+        assert!(child.wait().await.unwrap().success());
+    });
+}
+
+#[test]
 fn a_child_reads_its_input() {
     let env = real();
     env.block_on(async {

@@ -679,6 +679,57 @@ fn datacenters_of_one_cluster_are_copied_through_one_agent() {
     across_datacenters(&Kind::Tribune, &consul);
 }
 
+/// A source that is restored to an earlier state, while it is followed and while it is not.
+fn follows_a_restore(kind: &Kind) {
+    let (from, to) = pair(kind, &Kind::Tribune);
+    fill(&from, "a/", 100, 9);
+    let saved = from.request("GET", "/v1/snapshot", &[]);
+    assert_eq!(saved.status, 200);
+    let earlier = entries(&from, "a/");
+    let change = || {
+        put(&from, "a/0000001", b"changed later");
+        put(&from, "a/later", b"added later");
+        delete(&from, "a/0000002");
+    };
+    let restore = || {
+        let restored = from.request("PUT", "/v1/snapshot", &saved.body);
+        assert_eq!(restored.status, 200, "{}", restored.text());
+    };
+    let mut running = Running::start(command(
+        &from,
+        &to,
+        &["-prefix", "a/", "-log-level", "debug"],
+    ));
+    running.wait_for("the copy", || entries(&to, "a/") == earlier);
+    change();
+    running.wait_for("the changes", || {
+        let now = entries(&to, "a/");
+        now != earlier && now == entries(&from, "a/")
+    });
+    restore();
+    running.wait_for("the restored state", || entries(&to, "a/") == earlier);
+    assert!(running.log().contains("went back"), "{}", running.log());
+    running.signal("-INT");
+    assert_eq!(running.ends(), Some(0));
+    // Restored and written to behind the replicator's back: no index tells.
+    change();
+    once_ok(&from, &to, &["-prefix", "a/"]);
+    restore();
+    for _ in 0..20 {
+        put(&from, "a/0000005", b"x");
+        put(&from, "a/0000005", b"y");
+    }
+    once_ok(&from, &to, &["-prefix", "a/"]);
+    assert_eq!(entries(&to, "a/"), entries(&from, "a/"));
+}
+
+#[test]
+fn a_source_that_is_restored_is_followed_back() {
+    follows_a_restore(&Kind::Tribune);
+    let Some(consul) = consul() else { return };
+    follows_a_restore(&consul);
+}
+
 /// Access rules of the real Consul: what may not be written is left out, what may not be read is not deleted.
 #[test]
 fn what_a_token_may_not_do_is_left_out_and_told() {
