@@ -197,7 +197,8 @@ fn visible(rules: &Rules, extra: Vec<String>, judge: &impl Judge) -> Result<Vec<
                 chunk
                     .iter()
                     .zip(seen)
-                    .filter_map(|(key, seen)| seen.then(|| key.clone())),
+                    .filter(|(_, seen)| *seen)
+                    .map(|(key, _)| key.clone()),
             ),
         }
     }
