@@ -332,17 +332,20 @@ fn one_of_three_dies(first: &Kind, other: &Kind) {
     });
     assert_eq!(put(&a, "/v1/kv/steady?dc=dc2", "here"), ok("true"));
     // Whoever it is that dies, and whoever is asked: it comes back, and the next one dies.
-    for victim in 0..3 {
-        let (count, failed) = while_asked(&a, "dc2", || b[victim].kill());
-        // Without a leader nobody can answer for a moment; that is held there.
+    for victim in &mut b {
+        let (count, failed) = while_asked(&a, "dc2", || victim.kill());
+        // Without a leader nobody can answer for a moment; that is held.
         let some = &failed[..failed.len().min(5)];
         assert!(failed.is_empty(), "{} of {count}: {some:?}", failed.len());
         assert_eq!(put(&a, "/v1/kv/steady?dc=dc2", "here"), ok("true"));
-        let (name, victim) = (b[victim].name.clone(), &mut b[victim]);
         victim.spawn();
-        on_all(&[&a], "the server to be back", |node| {
-            let path = format!("/v1/health/node/{name}?dc=dc2");
-            { node.try_json(&path) }.is_some_and(|checks| checks.to_string().contains("passing"))
+        on_all(&[&*victim], "the server to serve again", |node| {
+            let read = try_request(node.http(), "GET", "/v1/kv/steady?raw&consistent", &[]);
+            read.is_ok_and(|answer| answer.text() == "here")
+        });
+        on_all(&[&a], "one server to be dispensable again", |node| {
+            let health = node.try_json("/v1/operator/autopilot/health?dc=dc2");
+            health.is_some_and(|health| health["FailureTolerance"] == 1)
         });
     }
 }
