@@ -234,7 +234,10 @@ async fn use_the_server(client: &Running, server: &str) {
 
     // A transaction.
     let ops = vec![TxnOp::Kv(tribune_types::txn::KvVerb::Get, pair("a/b", ""))];
-    match client.write(Write::TxnRead(ops, Consistency::Default)).await {
+    match client
+        .write(Write::TxnRead(ops, Consistency::Default))
+        .await
+    {
         Ok(WriteReply::TxnRead(outcome, meta)) => {
             assert!(meta.known_leader);
             let TxnOutcome {

@@ -107,8 +107,7 @@ pub(crate) fn put(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         }
         let refused = |text| cx.handle.refusal(req.datacenter(cx).as_deref(), text);
         let id = parse_session(&session).map_err(refused)?;
-        entry.session =
-            Some(id.ok_or_else(|| refused(format!("invalid session \"{session}\"")))?);
+        entry.session = Some(id.ok_or_else(|| refused(format!("invalid session \"{session}\"")))?);
     }
     if let Some(session) = req.params.get("release") {
         op = KvOp::Unlock;
