@@ -7,9 +7,20 @@ use tribune_sim::world::wan::{Federation, WanKind, WanMix, run_federation};
 
 /// Runs seeds with a bug until it is caught; what the oracle said.
 fn caught(bug: Bug, mix: &WanMix, lost: Option<usize>, tries: u64) -> String {
+    caught_within(Duration::from_secs(6), bug, mix, lost, tries)
+}
+
+/// As [`caught`], with so much time for things to go wrong.
+fn caught_within(
+    chaos: Duration,
+    bug: Bug,
+    mix: &WanMix,
+    lost: Option<usize>,
+    tries: u64,
+) -> String {
     let shape = Federation {
         dcs: vec![(3, 1), (3, 0), (3, 0)],
-        chaos: Duration::from_secs(6),
+        chaos,
         lost,
         bug: Some(bug),
     };
@@ -50,6 +61,17 @@ fn a_request_without_an_answer_in_time_is_caught() {
         what.contains("no answer in time") || what.contains("for too long"),
         "{what}"
     );
+}
+
+#[test]
+fn a_killed_server_that_is_not_routed_around_is_caught() {
+    let mix = WanMix {
+        kinds: vec![WanKind::KillLeader],
+        every: Duration::from_secs(20),
+    };
+    let chaos = Duration::from_secs(50);
+    let what = caught_within(chaos, Bug::NoWayAround, &mix, None, 2);
+    assert!(what.contains("not routed around"), "{what}");
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub enum Bug {
     ForgottenDatacenter,
     /// A request to a datacenter that does not answer is tried again and again. Caught as one without an answer in time.
     TriesForever,
+    /// With the leader of a datacenter the ways to its other servers are lost. Caught as a killed server that is not routed
+    /// around.
+    NoWayAround,
     /// The way between two datacenters is forgotten when all heals. Caught as a pair that does not route.
     ForgottenRoute,
     /// Datacenters are ordered as if two of them had changed places. Caught as an order that is not that of their delays.

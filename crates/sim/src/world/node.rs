@@ -69,6 +69,8 @@ pub(super) struct Node {
     env: Option<Env>,
     /// Counts processes.
     pub(super) life: u64,
+    /// It lost power, and nothing was started since.
+    dark: bool,
     /// How far its wall clock is off.
     skew_ns: i64,
     /// How much its clocks run fast, in millionths.
@@ -85,6 +87,7 @@ impl Node {
             seed,
             env: None,
             life: 0,
+            dark: false,
             skew_ns: 0,
             drift_ppm: 0,
         }
@@ -110,6 +113,11 @@ impl Node {
         self.role.ip
     }
 
+    /// True from a loss of power until a process is started.
+    pub(super) fn is_dark(&self) -> bool {
+        self.dark
+    }
+
     /// True while a process runs or starts.
     pub(super) fn is_up(&self) -> bool {
         self.env.is_some()
@@ -121,6 +129,7 @@ impl Node {
     /// Settings that cannot be.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.life += 1;
+        self.dark = false;
         let config = settings::config(&self.role)?;
         let seed = self.seed ^ self.life.rotate_left(40);
         let env = Env::sim_node(seed, self.disk.clone(), &self.net, self.role.ip)
@@ -155,6 +164,7 @@ impl Node {
     /// The machine loses power: the process ends and nobody is told, and unsynced writes meet their fate.
     pub(super) fn lose_power(&mut self) {
         self.net.set_down(self.role.ip);
+        self.dark = true;
         self.kill();
         self.disk.crash();
     }

@@ -22,8 +22,9 @@ pub const ROUTES_LIMIT: Duration = Duration::from_secs(75);
 pub const ORDER_LIMIT: Duration = Duration::from_secs(120);
 /// A datacenter that is cut off is known to have failed within this.
 pub const DETECTION_LIMIT: Duration = Duration::from_secs(60);
-/// An event is with all agents of its datacenter within this.
-pub const EVENT_LIMIT: Duration = Duration::from_secs(10);
+/// An event is with all agents of its datacenter within this: whose packets were all lost hears of it with the exchange of
+/// every half a minute.
+pub const EVENT_LIMIT: Duration = Duration::from_secs(75);
 
 /// Between two tries of one way.
 const RETRY: Duration = Duration::from_millis(100);

@@ -37,9 +37,22 @@ impl Spans {
 #[derive(Debug, Default)]
 pub(super) struct Calendar {
     disturbed: Vec<Spans>,
+    crippled: Vec<Spans>,
     severed: BTreeMap<Pair, Spans>,
     rough: BTreeMap<Pair, Spans>,
+    poor: BTreeMap<Pair, Spans>,
     looked_ns: u64,
+}
+
+/// How a datacenter is at a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Every machine runs.
+    Whole,
+    /// Processes were killed, and a majority of the servers is left.
+    Hurt,
+    /// Less than that, or a machine without power.
+    Crippled,
 }
 
 /// How a pair of datacenters is at a look.
@@ -57,23 +70,31 @@ impl Calendar {
     pub(super) fn new(count: usize) -> Calendar {
         Calendar {
             disturbed: (0..count).map(|_| Spans::default()).collect(),
+            crippled: (0..count).map(|_| Spans::default()).collect(),
             ..Calendar::default()
         }
     }
 
-    /// Notes which datacenters are whole and how each two are connected.
-    pub(super) fn look(&mut self, now: u64, whole: &[bool], between: &[(Pair, Between)]) {
+    /// Notes how the datacenters are and how each two are connected.
+    pub(super) fn look(&mut self, now: u64, health: &[Health], between: &[(Pair, Between)]) {
         let since = std::mem::replace(&mut self.looked_ns, now);
-        for (spans, whole) in self.disturbed.iter_mut().zip(whole) {
-            if !whole {
-                spans.mark(since, now + SETTLE_NS);
+        for (dc, health) in health.iter().enumerate() {
+            if *health != Health::Whole {
+                self.disturbed[dc].mark(since, now + SETTLE_NS);
+            }
+            if *health == Health::Crippled {
+                self.crippled[dc].mark(since, now + ROUTE_SETTLE_NS);
             }
         }
         for (pair, between) in between {
             if *between == Between::Severed {
                 self.severed.entry(*pair).or_default().mark(since, now);
             }
-            let whole = whole[pair.0] && whole[pair.1];
+            if *between != Between::Fine {
+                let spans = self.poor.entry(*pair).or_default();
+                spans.mark(since, now + ROUTE_SETTLE_NS);
+            }
+            let whole = health[pair.0] == Health::Whole && health[pair.1] == Health::Whole;
             if *between != Between::Fine || !whole {
                 let spans = self.rough.entry(*pair).or_default();
                 spans.mark(since, now + ROUTE_SETTLE_NS);
@@ -90,6 +111,13 @@ impl Calendar {
     pub(super) fn is_severed(&self, one: usize, other: usize, from: u64, to: u64) -> bool {
         let spans = self.severed.get(&pair(one, other));
         spans.is_some_and(|spans| spans.cover(from, to))
+    }
+
+    /// True if a datacenter had so little left, or had had shortly before, that it need not answer others; or if the way
+    /// there was not as it should be.
+    pub(super) fn is_excused(&self, one: usize, other: usize, from: u64, to: u64) -> bool {
+        let poor = self.poor.get(&pair(one, other));
+        self.crippled[other].touch(from, to) || poor.is_some_and(|spans| spans.touch(from, to))
     }
 
     /// True if something was wrong with two datacenters or between them, or had been shortly before.
@@ -109,10 +137,13 @@ mod tests {
     fn what_is_wrong_at_a_look_was_wrong_since_the_last() {
         let mut calendar = Calendar::new(2);
         let link = (0, 1);
-        calendar.look(SECOND, &[true, true], &[(link, Between::Fine)]);
-        calendar.look(2 * SECOND, &[true, false], &[(link, Between::Severed)]);
-        calendar.look(3 * SECOND, &[true, true], &[(link, Between::Severed)]);
-        calendar.look(4 * SECOND, &[true, true], &[(link, Between::Fine)]);
+        let (whole, hurt) = (Health::Whole, Health::Hurt);
+        calendar.look(SECOND, &[whole, whole], &[(link, Between::Fine)]);
+        calendar.look(2 * SECOND, &[whole, hurt], &[(link, Between::Severed)]);
+        calendar.look(3 * SECOND, &[whole, whole], &[(link, Between::Severed)]);
+        calendar.look(4 * SECOND, &[whole, whole], &[(link, Between::Fine)]);
+        assert!(calendar.is_excused(0, 1, 2 * SECOND, 2 * SECOND));
+        assert!(!calendar.is_excused(0, 1, 64 * SECOND, 65 * SECOND));
         assert!(!calendar.is_disturbed(0, 0, 9 * SECOND));
         // (from, to, disturbed, severed all the time, rough), in s
         for (from, to, disturbed, severed, rough) in [

@@ -1,13 +1,14 @@
 //! What goes wrong between datacenters, and in one of them, drawn from a seed.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use tribune_rt::net::sim::LinkFaults;
 
-use super::super::World;
 use super::super::faults::Undo;
+use super::super::{Bug, World};
 use super::{Pair, pair};
 
 /// Kinds of faults of a world of several datacenters. A mix has each or not.
@@ -163,6 +164,15 @@ impl World {
                     self.nodes[leader].kill();
                     self.later(down, Undo::Start(leader));
                 }
+                if self.bug == Some(Bug::NoWayAround) {
+                    // The bug: nobody elsewhere comes through to the others, and nobody admits it.
+                    let ips = |here: bool| {
+                        let machines = self.nodes.iter().enumerate();
+                        let machines = machines.filter(|(at, _)| (self.dc_of(*at) == dc) == here);
+                        machines.map(|(_, node)| node.ip()).collect::<Vec<IpAddr>>()
+                    };
+                    self.net.partition(&ips(true), &ips(false));
+                }
             }
             WanKind::PowerLoss => {
                 let victim = rng.random_range(self.dcs[dc].machines.clone());
@@ -216,7 +226,7 @@ impl World {
         if let Some(wan) = &mut self.wan {
             wan.cuts.clear();
             wan.worse.clear();
-            if self.bug == Some(super::Bug::ForgottenRoute) {
+            if self.bug == Some(Bug::ForgottenRoute) {
                 // The bug: one link stays as it is.
                 wan.cuts.insert((0, 1), 1);
             }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use tribune_types::error::RpcError;
 
 use super::super::World;
+use super::super::node::Node;
 use super::Pair;
-use super::calendar::{Between, Calendar};
+use super::calendar::{Between, Calendar, Health};
 use super::probes::{Asked, Fate, Probe, Seen};
 
 /// A local request of a datacenter that is whole takes no longer: less than any word from elsewhere.
 pub const LOCAL_LIMIT: Duration = Duration::from_millis(60);
-/// A request to another datacenter is answered, one way or the other: a connection is given up after 9 s without a sign of
-/// life, no server is begun with after 10 s, and a dial takes 5 s at most.
-pub const REMOTE_LIMIT: Duration = Duration::from_secs(16);
+/// A request to another datacenter is answered, one way or the other, as operators are told: a connection is given up after
+/// 9 s without a sign of life, no server is begun with after 10 s, and a dial takes 5 s at most.
+pub const REMOTE_LIMIT: Duration = Duration::from_secs(20);
 /// The same while something is wrong with the own datacenter: a server of it may be lost on the way, and the next is asked.
 pub const REMOTE_LIMIT_DISTURBED: Duration = Duration::from_secs(40);
 /// As long as nothing is wrong it succeeds within this: some round trips, and segments that were lost.
@@ -32,6 +33,8 @@ pub struct Counts {
     pub remote: u64,
     /// The longest of them, in ms.
     pub remote_ms_max: u64,
+    /// Requests to a datacenter of which processes were killed, and which had to find another server.
+    pub around: u64,
     /// Requests to a datacenter that was known to have failed.
     pub unreachable: u64,
     /// Requests to a datacenter that nothing got through to.
@@ -48,6 +51,7 @@ impl Counts {
         self.unknown += other.unknown;
         self.remote += other.remote;
         self.remote_ms_max = self.remote_ms_max.max(other.remote_ms_max);
+        self.around += other.around;
         self.unreachable += other.unreachable;
         self.severed += other.severed;
         self.any_ms_max = self.any_ms_max.max(other.any_ms_max);
@@ -148,6 +152,15 @@ impl Probe {
                 return Err("a datacenter that failed was asked for too long".to_owned());
             }
         }
+        if rough && !disturbed && !calendar.is_excused(self.dc, other, began, ended) {
+            // The processes of some servers there were killed, no more: who is left serves, and can be found.
+            counts.around += 1;
+            if let Fate::Failed(err) = &self.fate
+                && !is_leaderless(err)
+            {
+                return Err("a killed server was not routed around".to_owned());
+            }
+        }
         if !rough {
             counts.remote += 1;
             counts.remote_ms_max = counts.remote_ms_max.max(self.took().as_millis() as u64);
@@ -171,6 +184,12 @@ fn is_unreachable(err: &RpcError) -> bool {
     }
 }
 
+/// True if the servers there had no leader for a while.
+fn is_leaderless(err: &RpcError) -> bool {
+    let text = err.to_string();
+    text.contains("No cluster leader") || text.contains("Not ready to serve consistent reads")
+}
+
 impl World {
     /// Looks at how the datacenters are, and at what became of requests.
     pub(in crate::world) fn look_at_wan(&mut self) -> Result<(), String> {
@@ -178,7 +197,7 @@ impl World {
             return Ok(());
         }
         let now = self.env.mono().0;
-        let whole: Vec<bool> = (0..self.dcs.len()).map(|dc| self.is_whole(dc)).collect();
+        let health: Vec<Health> = (0..self.dcs.len()).map(|dc| self.health(dc)).collect();
         let dark: Vec<bool> = (0..self.dcs.len()).map(|dc| self.is_dark(dc)).collect();
         let Some(wan) = &mut self.wan else {
             return Ok(());
@@ -195,7 +214,7 @@ impl World {
                 (*pair, between)
             })
             .collect();
-        wan.calendar.look(now, &whole, &between);
+        wan.calendar.look(now, &health, &between);
         for probe in wan.probes.take() {
             let judged = probe.judge(&wan.calendar, &mut wan.counts);
             judged.map_err(|what| format!("in {}: {what}", self.dcs[probe.dc].name))?;
@@ -203,12 +222,19 @@ impl World {
         Ok(())
     }
 
-    /// True if every machine of a datacenter runs.
-    fn is_whole(&self, dc: usize) -> bool {
-        let machines = self.dcs[dc].machines.clone();
-        self.nodes[machines]
-            .iter()
-            .all(|node| node.slot.live().is_some())
+    fn health(&self, dc: usize) -> Health {
+        let dc = &self.dcs[dc];
+        let machines = &self.nodes[dc.machines.clone()];
+        let runs = |node: &&Node| node.slot.live().is_some();
+        if machines.iter().all(|node| runs(&node)) {
+            return Health::Whole;
+        }
+        let left = self.nodes[dc.servers()].iter().filter(runs).count();
+        if left * 2 > dc.server_count && !machines.iter().any(Node::is_dark) {
+            Health::Hurt
+        } else {
+            Health::Crippled
+        }
     }
 
     /// True if no server of a datacenter runs.

@@ -1,6 +1,6 @@
 //! Several datacenters: the WAN between them, what goes wrong there, and what must hold.
 //!
-//! Each pair of datacenters has a link of its own with 80 to 250 ms each way, jitter and losses (`links`). In every third
+//! Each pair of datacenters has a link of its own with 80 to 250 ms each way, jitter and losses (`links`). In every sixth
 //! world only one server of each datacenter is told of one of each other, and the rest of the WAN pool comes about by
 //! itself. Datacenters are cut off,
 //! links get worse, servers and leaders die, whole datacenters lose power ([`WanKind`]).
@@ -9,8 +9,8 @@
 //!
 //! - A datacenter that is whole serves its own, from every agent, as if it were alone, whatever happens to others (`judge`).
 //! - A datacenter that nobody knows is unknown, one that failed is unreachable, each with its own error; no request to
-//!   another datacenter is without an answer for longer than a bound, and one that nothing stands in the way of succeeds
-//!   (`judge`).
+//!   another datacenter is without an answer for longer than a bound, one that nothing stands in the way of succeeds, and
+//!   servers whose processes are killed are routed around (`judge`).
 //! - Each datacenter alone is linearizable for clients of which some come through others.
 //! - After all is healed, every agent reaches every datacenter within a bound, all servers see each other, every agent
 //!   names the datacenters in the order of their distance, and events stay where they belong (`after`).
