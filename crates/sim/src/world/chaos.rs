@@ -214,6 +214,8 @@ impl World {
         let handle = self.runtime.handle().clone();
         let _inside = handle.enter();
         self.note("healing");
+        // What went wrong a moment ago ends now, and is to be known all the same.
+        self.look_at_wan()?;
         self.undo.clear();
         self.heal_wan();
         self.heal_links();

@@ -16,12 +16,13 @@ use super::super::clients::Sent;
 use super::super::node::Live;
 use super::probes::{event_name, fire, read, sees};
 
-/// Every agent reaches every datacenter so soon after all is healed: failed servers are looked for every half a minute.
-pub const ROUTES_LIMIT: Duration = Duration::from_secs(75);
+/// Every agent reaches every datacenter so soon after all is healed: failed servers are looked for every half a minute, and
+/// what the packets of a start missed comes with the exchange of every minute.
+pub const ROUTES_LIMIT: Duration = Duration::from_secs(130);
 /// Every agent orders the datacenters by their distance so soon after that: positions are reckoned anew after a restart.
 pub const ORDER_LIMIT: Duration = Duration::from_secs(120);
 /// A datacenter that is cut off is known to have failed within this.
-pub const DETECTION_LIMIT: Duration = Duration::from_secs(60);
+pub const DETECTION_LIMIT: Duration = Duration::from_secs(90);
 /// An event is with all agents of its datacenter within this: whose packets were all lost hears of it with the exchange of
 /// every half a minute.
 pub const EVENT_LIMIT: Duration = Duration::from_secs(75);

@@ -7,7 +7,7 @@ use super::WanMix;
 use super::judge::Counts;
 
 /// All servers have met within this: what the first packets missed comes by the exchange of every minute.
-pub const POOL_LIMIT: Duration = Duration::from_secs(150);
+pub const POOL_LIMIT: Duration = Duration::from_secs(200);
 
 /// How large a world of several datacenters is, and what happens in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
