@@ -4,9 +4,11 @@
 //! that joins another datacenter brings the others with it (flood join). A server without a WAN port has no such pool.
 
 use std::net::{IpAddr, SocketAddr};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tribune_config::Config;
 use tribune_local::members::{MemberKind, PoolRules, Role, Rules, ServerFacts, recognise, role_of};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
@@ -144,12 +146,12 @@ async fn flood(
     let env = wan.env().clone();
     loop {
         let missing = missing(&lan.members(), &wan.members(), &datacenter);
-        if !missing.is_empty() {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                _ = wan.join(&missing) => {}
-            }
+        // Side by side: one that says nothing does not hold up the others.
+        let joins = missing.iter().map(|addr| wan.join(slice::from_ref(addr)));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = join_all(joins) => {}
         }
         let again = env.mono() + FLOOD_INTERVAL;
         loop {
