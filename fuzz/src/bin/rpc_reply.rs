@@ -6,7 +6,7 @@
 use tribune_types::coordinate::{Coordinate, CoordinateEntry};
 use tribune_types::id::Uuid;
 use tribune_types::kv::{KvEntry, KvOp};
-use tribune_types::query::{ListOptions, Query, ServiceQuery};
+use tribune_types::query::{Consistency, ListOptions, Query, ServiceQuery};
 use tribune_types::text::{Text, TextMap, text};
 use tribune_types::write::Write;
 use tribune_wire::rpc::{self, ReplyForm, RequestHeader};
@@ -107,7 +107,7 @@ fn writes() -> Vec<Write> {
         Write::SessionCreate(Box::default()),
         Write::SessionRenew(Uuid::default()),
         Write::Txn(Vec::new()),
-        Write::TxnRead(Vec::new()),
+        Write::TxnRead(Vec::new(), Consistency::Default),
         Write::Coordinate(CoordinateEntry {
             node: text("n"),
             segment: Text::default(),
