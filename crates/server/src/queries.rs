@@ -12,11 +12,10 @@ use std::sync::Arc;
 use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
-use tribune_types::id::Index;
 use tribune_types::prepared::{
     ExecuteQuery, ExecuteQueryRemote, ExecutedQuery, ExplainedQuery, PreparedQuery, QuerySource,
 };
-use tribune_types::query::{Consistency, Instance, QueryMeta, ReadOptions};
+use tribune_types::query::{Consistency, Instance, ReadOptions};
 use tribune_types::text::Text;
 
 use crate::Server;
@@ -40,7 +39,9 @@ impl Server {
         request: &ExecuteQuery,
         options: &ReadOptions,
     ) -> Result<(Arc<PreparedQuery>, ExecutedQuery), RpcError> {
-        let consistency = self.query_guarantee(options).await?;
+        let consistency = self
+            .read_guarantee(Need::Read(options.consistency), options)
+            .await?;
         self.execute_here(caller, request, consistency)
     }
 
@@ -81,7 +82,9 @@ impl Server {
         request: &ExecuteQueryRemote,
         options: &ReadOptions,
     ) -> Result<ExecutedQuery, RpcError> {
-        let consistency = self.query_guarantee(options).await?;
+        let consistency = self
+            .read_guarantee(Need::Read(options.consistency), options)
+            .await?;
         self.authorizer().execute(caller, &request.query)?;
         let version = self.store().load().version.clone();
         let mut found = self.query_instances(&version, &request.query, request.connect);
@@ -99,30 +102,16 @@ impl Server {
         request: &ExecuteQuery,
         options: &ReadOptions,
     ) -> Result<ExplainedQuery, RpcError> {
-        let consistency = self.query_guarantee(options).await?;
+        let consistency = self
+            .read_guarantee(Need::Read(options.consistency), options)
+            .await?;
         let version = self.store().load().version.clone();
         let query = version.resolve_query(&request.name, &request.agent.segment)?;
         self.authorizer().execute(caller, &query)?;
         Ok(ExplainedQuery {
             query: Arc::unwrap_or_clone(query),
-            meta: self.query_meta(consistency),
+            meta: self.once_meta(consistency),
         })
-    }
-
-    async fn query_guarantee(&self, options: &ReadOptions) -> Result<Consistency, RpcError> {
-        let need = Need::Read(options.consistency);
-        if self.has_guarantee(need, options) {
-            return Ok(options.consistency);
-        }
-        Box::pin(self.guarantee(need, options)).await
-    }
-
-    fn query_meta(&self, consistency: Consistency) -> QueryMeta {
-        QueryMeta {
-            // Nobody can wait for another outcome.
-            index: Index(0),
-            ..self.meta(Index(0), consistency)
-        }
     }
 
     fn executed(
@@ -137,7 +126,7 @@ impl Server {
             dns: query.dns.clone(),
             datacenter: self.options().datacenter.clone(),
             failovers: 0,
-            meta: self.query_meta(consistency),
+            meta: self.once_meta(consistency),
         }
     }
 

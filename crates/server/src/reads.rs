@@ -58,12 +58,7 @@ impl Server {
     ) -> Result<Answer, RpcError> {
         self.authorizer().read(caller, &query)?;
         let need = need(&query, options);
-        let consistency = if self.has_guarantee(need, options) {
-            options.consistency
-        } else {
-            // Large: kept out of the future that parks.
-            Box::pin(self.guarantee(need, options)).await?
-        };
+        let consistency = self.read_guarantee(need, options).await?;
         if options.min_index == Index(0) || !is_state(&query) {
             let shared = self.evaluate(&query)?;
             return Ok(self.answer(shared, consistency));
@@ -81,6 +76,22 @@ impl Server {
                 Need::Read(Consistency::Stale) => self.stale_now(options),
                 Need::Read(Consistency::Consistent) | Need::Leader => false,
             }
+    }
+
+    /// The guarantee under which this server may answer, at once or after waiting for it as [`Server::guarantee`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn read_guarantee(
+        &self,
+        need: Need,
+        options: &ReadOptions,
+    ) -> Result<Consistency, RpcError> {
+        if self.has_guarantee(need, options) {
+            return Ok(options.consistency);
+        }
+        // Large: kept out of the future that parks.
+        Box::pin(self.guarantee(need, options)).await
     }
 
     /// Waits until this server may answer under the asked guarantee. The result is the one in effect: what is too old for a
@@ -180,6 +191,14 @@ impl Server {
                 self.raft().last_contact().unwrap_or_default()
             },
             consistency,
+        }
+    }
+
+    /// As [`Server::meta`], for an answer that has no index: nobody can wait for another one.
+    pub(crate) fn once_meta(&self, consistency: Consistency) -> QueryMeta {
+        QueryMeta {
+            index: Index(0),
+            ..self.meta(Index(0), consistency)
         }
     }
 

@@ -9,10 +9,10 @@ use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::command::{Command, Outcome};
 use tribune_types::error::RpcError;
-use tribune_types::id::{Index, Uuid};
+use tribune_types::id::Uuid;
 use tribune_types::kv::KvOp;
 use tribune_types::prepared::{PreparedQuery, QueryOp};
-use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
+use tribune_types::query::{Consistency, ReadOptions};
 use tribune_types::session::Session;
 use tribune_types::text::text;
 use tribune_types::txn::{KvVerb, TxnError, TxnOp, TxnOutcome};
@@ -117,11 +117,7 @@ impl Server {
             consistency,
             ..ReadOptions::default()
         };
-        let in_effect = if self.has_guarantee(need, &options) {
-            consistency
-        } else {
-            self.guarantee(need, &options).await?
-        };
+        let in_effect = self.read_guarantee(need, &options).await?;
         let errors = self.refused_ops(ops);
         let outcome = if errors.is_empty() {
             self.store().load().version.txn_read(ops)
@@ -131,10 +127,7 @@ impl Server {
                 ..TxnOutcome::default()
             }
         };
-        let meta = QueryMeta {
-            index: Index(0),
-            ..self.meta(Index(0), in_effect)
-        };
+        let meta = self.once_meta(in_effect);
         Ok(WriteReply::TxnRead(Box::new(outcome), meta))
     }
 

@@ -28,6 +28,8 @@ pub use error::{CallError, Lost, NotSent};
 use conn::Call;
 use slot::Slot;
 
+use crate::yamux::KeepAlive;
+
 /// How connections are made and kept.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
@@ -52,8 +54,8 @@ impl Default for PoolOptions {
             idle_timeout: Duration::from_secs(127),
             idle_streams_max: 32,
             reply_max: 64 << 20,
-            ping_every: Duration::from_secs(30),
-            ping_within: Duration::from_secs(10),
+            ping_every: KeepAlive::default().every,
+            ping_within: KeepAlive::default().within,
         }
     }
 }

@@ -118,7 +118,7 @@ fn whole<T: serde::Serialize>(request: &T) -> Vec<u8> {
     encoded.unwrap_or_default()
 }
 
-/// The write of a method; `None` if the method is none. Transactions are decoded apart. Transactions are decoded apart.
+/// The write of a method; `None` if the method is none. Transactions are decoded apart.
 pub(super) fn decode_write(method: &str, body: &[u8]) -> Result<Option<Write>, Error> {
     Ok(Some(match method {
         "Catalog.Register" => {
