@@ -2,64 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
+mod support;
+
 use std::time::Duration;
 
-use tribune_rt::{CancellationToken, Env};
-use tribune_server::{Authorizer, Origin, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
+use tribune_server::{Origin, Server};
 use tribune_types::caller::Caller;
-use tribune_types::id::{Index, NodeId};
+use tribune_types::id::Index;
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::{Consistency, ListOptions, Query, ReadOptions, Reply};
 use tribune_types::session::{Behavior, Session};
 use tribune_types::text::text;
 use tribune_types::write::{Write, WriteReply};
 
-fn options(data_dir: Option<std::path::PathBuf>) -> ServerOptions {
-    ServerOptions {
-        node: text("s1"),
-        id: NodeId::from_random([7; 16]),
-        datacenter: text("dc1"),
-        node_facts: Default::default(),
-        advertise: [127, 0, 0, 1].into(),
-        rpc_port: 8300,
-        data_dir,
-        bootstrap: tribune_server::Bootstrap::Alone,
-        recover: Vec::new(),
-        version: text("1.8.7"),
-        default_query_time: Duration::from_secs(300),
-        max_query_time: Duration::from_secs(600),
-        rpc_hold_timeout: Duration::from_secs(7),
-        session_ttl_min: Duration::from_secs(10),
-        coordinate_period: Duration::from_secs(5),
-        health_interval: Duration::from_secs(2),
-        disable_coordinates: false,
-        autopilot: AutopilotConfig::default(),
-        timing: tribune_raft::Timing::default(),
-        snapshot: tribune_raft::SnapshotConfig::default(),
-    }
-}
-
-async fn start(env: &Env, data_dir: Option<std::path::PathBuf>) -> Server {
-    Server::start(
-        env,
-        options(data_dir),
-        Authorizer::allow_all(),
-        &CancellationToken::new(),
-    )
-    .await
-    .expect("starts")
-}
-
-/// Runs a test in virtual time.
-fn virtually<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async { test(Env::sim(1).unwrap()).await });
-}
+use support::{start, virtually};
 
 fn entry(key: &str, value: &str) -> KvEntry {
     KvEntry {

@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tribune_rt::{CancellationToken, Env};
-use tribune_server::{Authorizer, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
+use tribune_rt::Env;
+use tribune_server::Server;
 use tribune_types::caller::Caller;
 use tribune_types::catalog::{Register, Service};
 use tribune_types::coordinate::{Coordinate, CoordinateEntry};
@@ -20,44 +21,10 @@ use tribune_types::query::{Consistency, Query, ReadOptions, Reply};
 use tribune_types::text::{Text, text};
 use tribune_types::write::{Write, WriteReply};
 
-async fn start(env: &Env) -> Server {
-    let options = ServerOptions {
-        node: text("s1"),
-        id: NodeId::from_random([7; 16]),
-        datacenter: text("dc1"),
-        node_facts: Default::default(),
-        advertise: [127, 0, 0, 1].into(),
-        rpc_port: 8300,
-        data_dir: None,
-        bootstrap: tribune_server::Bootstrap::Alone,
-        recover: Vec::new(),
-        version: text("1.8.7"),
-        default_query_time: Duration::from_secs(300),
-        max_query_time: Duration::from_secs(600),
-        rpc_hold_timeout: Duration::from_secs(7),
-        session_ttl_min: Duration::from_secs(10),
-        coordinate_period: Duration::from_secs(5),
-        health_interval: Duration::from_secs(2),
-        disable_coordinates: false,
-        autopilot: AutopilotConfig::default(),
-        timing: tribune_raft::Timing::default(),
-        snapshot: tribune_raft::SnapshotConfig::default(),
-    };
-    let stop = CancellationToken::new();
-    let started = Server::start(env, options, Authorizer::allow_all(), &stop);
-    started.await.expect("starts")
-}
-
-/// Runs a test in virtual time.
+/// Runs a test in virtual time with one server.
 fn virtually<F: Future<Output = ()>>(test: impl FnOnce(Env, Server) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let env = Env::sim(1).unwrap();
-        let server = start(&env).await;
+    support::virtually(async |env| {
+        let server = support::start(&env, None).await;
         test(env, server).await;
     });
 }

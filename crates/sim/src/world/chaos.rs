@@ -53,20 +53,34 @@ impl World {
     /// # Errors
     /// What an oracle found.
     pub fn chaos(&mut self, mix: &Mix, duration: Duration) -> Result<(), String> {
+        self.troubled(mix.every, duration, |world, rng| {
+            if let Some(kind) = mix.draw(rng) {
+                world.faults += 1;
+                world.fault(kind, rng)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets clients work for `duration`, with `trouble` about `every` so often.
+    pub(super) fn troubled(
+        &mut self,
+        every: Duration,
+        duration: Duration,
+        mut trouble: impl FnMut(&mut World, &mut SmallRng) -> Result<(), String>,
+    ) -> Result<(), String> {
         let handle = self.runtime.handle().clone();
         let _inside = handle.enter();
         self.work();
         let end = self.env.mono() + duration;
         let mut rng = SmallRng::seed_from_u64(self.rng.random());
-        let mut next = self.env.mono() + mix.pause(&mut rng);
+        let pause = |rng: &mut SmallRng| every.mul_f64(rng.random_range(0.3..1.7));
+        let mut next = self.env.mono() + pause(&mut rng);
         while self.env.mono() < end {
             self.step()?;
             if self.env.mono() >= next {
-                next = self.env.mono() + mix.pause(&mut rng);
-                if let Some(kind) = mix.draw(&mut rng) {
-                    self.faults += 1;
-                    self.fault(kind, &mut rng)?;
-                }
+                next = self.env.mono() + pause(&mut rng);
+                trouble(self, &mut rng)?;
             }
         }
         Ok(())

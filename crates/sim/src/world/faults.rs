@@ -105,11 +105,6 @@ impl Mix {
     pub(super) fn draw(&self, rng: &mut SmallRng) -> Option<Kind> {
         self.kinds.choose(rng).copied()
     }
-
-    /// Time until the next fault.
-    pub(super) fn pause(&self, rng: &mut SmallRng) -> Duration {
-        self.every.mul_f64(rng.random_range(0.3..1.7))
-    }
 }
 
 /// What ends a fault.

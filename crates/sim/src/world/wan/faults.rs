@@ -72,10 +72,6 @@ impl WanMix {
             every: Duration::from_millis(1500),
         }
     }
-
-    fn pause(&self, rng: &mut SmallRng) -> Duration {
-        self.every.mul_f64(rng.random_range(0.3..1.7))
-    }
 }
 
 /// What ends a fault.
@@ -93,23 +89,13 @@ impl World {
     /// # Errors
     /// What an oracle found.
     pub fn wan_chaos(&mut self, mix: &WanMix, duration: Duration) -> Result<(), String> {
-        let handle = self.runtime.handle().clone();
-        let _inside = handle.enter();
-        self.work();
-        let end = self.env.mono() + duration;
-        let mut rng = SmallRng::seed_from_u64(self.rng.random());
-        let mut next = self.env.mono() + mix.pause(&mut rng);
-        while self.env.mono() < end {
-            self.step()?;
-            if self.env.mono() >= next {
-                next = self.env.mono() + mix.pause(&mut rng);
-                if let Some(kind) = mix.kinds.choose(&mut rng) {
-                    self.faults += 1;
-                    self.wan_fault(*kind, &mut rng);
-                }
+        self.troubled(mix.every, duration, |world, rng| {
+            if let Some(kind) = mix.kinds.choose(rng) {
+                world.faults += 1;
+                world.wan_fault(*kind, rng);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn wan_fault(&mut self, kind: WanKind, rng: &mut SmallRng) {
