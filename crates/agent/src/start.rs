@@ -173,20 +173,8 @@ impl Agent {
         };
         let stop = CancellationToken::new();
         let server = if identity.server {
-            let peers_file =
-                PeersFile::find(env, config.data_dir.as_deref().filter(|_| !config.dev_mode))?;
-            let recover = match &peers_file {
-                Some(file) => file.servers()?,
-                None => Vec::new(),
-            };
-            let options = server_options(&config, &identity, recover);
             // Large, and not needed on a client: kept out of this future.
-            let started = Server::start(env, options, Authorizer::allow_all(), &stop);
-            let started = Box::pin(started).await.map_err(StartError::Server)?;
-            if let Some(file) = peers_file {
-                file.applied();
-            }
-            Some(started)
+            Some(Box::pin(start_server(env, &config, &identity, &stop)).await?)
         } else {
             None
         };
@@ -222,7 +210,7 @@ impl Agent {
         };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
-        let gossip_failed = |(pool, source)| {
+        let gossip_failed = |pool, source| {
             stop.cancel();
             // The original takes the server port first: where both are taken, that is the one its users read of.
             let addr = config.addrs.rpc_bind;
@@ -235,14 +223,14 @@ impl Agent {
             StartError::Gossip { role, pool, source }
         };
         let wan = gossip::start_wan(env, &tasks, &config, &identity, &revision)
-            .map_err(|source| gossip_failed(("WAN Serf", source)))?;
+            .map_err(|source| gossip_failed("WAN Serf", source))?;
         let lan_word = if server.is_some() {
             "LAN Serf"
         } else {
             "lan serf"
         };
         let (lan, lan_parts) = gossip::start_lan(env, &tasks, &config, &identity, &revision)
-            .map_err(|source| gossip_failed((lan_word, source)))?;
+            .map_err(|source| gossip_failed(lan_word, source))?;
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
@@ -259,20 +247,11 @@ impl Agent {
         let handle = Handle {
             inner: Arc::new(inner),
         };
-        if server.is_some() {
-            let rpc = NetOptions {
-                handshake_timeout: config.limits.rpc_handshake_timeout,
-                conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
-                message_max: RPC_MESSAGE_MAX,
-                peers: server.as_ref().map(Server::peer_handler),
-                ..NetOptions::new(config.addrs.rpc_bind)
-            };
-            let addr = rpc.addr;
-            tribune_net::serve(env, &tasks, rpc, Arc::new(RpcServer::new(handle.clone())))
-                .map_err(|source| StartError::RpcPort { addr, source })?;
-        }
-        if server.is_none() {
-            tasks.spawn("servers", rebalance(handle.clone(), tasks.stop().clone()));
+        match &server {
+            Some(server) => serve_rpc(env, &config, &handle, server, &tasks)?,
+            None => {
+                tasks.spawn("servers", rebalance(handle.clone(), tasks.stop().clone()));
+            }
         }
         handle.inner.local.spawn_tasks(&handle, &tasks);
         gossip::run_lan(&handle, &lan, lan_parts, &tasks);
@@ -454,6 +433,49 @@ fn node_facts(config: &Config, identity: &Identity) -> NodeFacts {
         tagged_addresses: Some(node.tagged_addresses),
         meta: Some(node.meta),
     }
+}
+
+/// Starts the server half, with the peer set of the operator's file if there is one.
+async fn start_server(
+    env: &Env,
+    config: &Config,
+    identity: &Identity,
+    stop: &CancellationToken,
+) -> Result<Server, StartError> {
+    let peers_file = PeersFile::find(env, config.data_dir.as_deref().filter(|_| !config.dev_mode))?;
+    let recover = match &peers_file {
+        Some(file) => file.servers()?,
+        None => Vec::new(),
+    };
+    let options = server_options(config, identity, recover);
+    let started = Server::start(env, options, Authorizer::allow_all(), stop);
+    let started = started.await.map_err(StartError::Server)?;
+    if let Some(file) = peers_file {
+        file.applied();
+    }
+    Ok(started)
+}
+
+/// Opens the server port.
+fn serve_rpc(
+    env: &Env,
+    config: &Config,
+    handle: &Handle,
+    server: &Server,
+    tasks: &TaskGroup,
+) -> Result<(), StartError> {
+    let addr = config.addrs.rpc_bind;
+    let options = NetOptions {
+        handshake_timeout: config.limits.rpc_handshake_timeout,
+        conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
+        message_max: RPC_MESSAGE_MAX,
+        peers: Some(server.peer_handler()),
+        ..NetOptions::new(addr)
+    };
+    let rpc = Arc::new(RpcServer::new(handle.clone()));
+    tribune_net::serve(env, tasks, options, rpc)
+        .map(drop)
+        .map_err(|source| StartError::RpcPort { addr, source })
 }
 
 fn server_options(

@@ -70,7 +70,8 @@ impl Handle {
         options: &ReadOptions,
         freshness: Freshness,
     ) -> Result<Cached, RpcError> {
-        { self.inner.cache.get(caller, query, options, freshness) }.await
+        let cache = &self.inner.cache;
+        cache.get(caller, query, options, freshness).await
     }
 
     /// Writes. A dropped write may still happen; it is never half done.
