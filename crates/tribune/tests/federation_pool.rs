@@ -95,9 +95,13 @@ fn servers_meet(first: &Kind, other: &Kind) {
     // Killed and back, with what its file says; the original writes its file some time later.
     let remembers = other == &Kind::Tribune;
     if remembers {
-        on_all(&[&b1], "the memory of the pool", |node| {
-            std::fs::read_to_string(node.data("serf/remote.snapshot"))
-                .is_ok_and(|lines| lines.contains("alive: a1.dc1 "))
+        let written = |node: &Node, file: &str, name: &str| {
+            std::fs::read_to_string(node.data(file))
+                .is_ok_and(|lines| lines.contains(&format!("alive: {name} ")))
+        };
+        on_all(&[&b1], "the memory of both pools", |node| {
+            written(node, "serf/remote.snapshot", "a1.dc1")
+                && written(node, "serf/local.snapshot", "b2")
         });
     }
     b1.kill();
