@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tribune_rt::{CancellationToken, Env};
@@ -197,7 +198,7 @@ impl Watcher {
                         self.finish_change();
                     }
                 }
-                if self.has_moved(&changes, term) {
+                if !leads_in(term, &changes) {
                     continue;
                 }
             }
@@ -232,42 +233,13 @@ impl Watcher {
         let _ = self.events.send(change);
     }
 
-    fn has_moved(
-        &self,
-        changes: &openraft::alias::WatchReceiverOf<
-            TypeConfig,
-            openraft::metrics::RaftServerMetrics<TypeConfig>,
-        >,
-        term: u64,
-    ) -> bool {
-        let seen = changes.borrow_watched();
-        !seen.state.is_leader() || seen.vote.leader_id.term != term
-    }
-
     /// Waits until an entry of `term` is applied; false when leadership ends before.
     async fn own_term_applied(&self, term: u64) -> bool {
-        let mut progress = self.core.metrics();
-        loop {
-            {
-                let seen = progress.borrow_and_update();
-                if seen
-                    .last_applied
-                    .is_some_and(|id| id.leader_id.term == term)
-                {
-                    return true;
-                }
-                if !seen.state.is_leader()
-                    || seen.current_term != term
-                    || seen.running_state.is_err()
-                {
-                    return false;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return false,
-                changed = progress.changed() => if changed.is_err() { return false },
-            }
+        let roles = self.core.server_metrics();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            applied = applied_in(term, self.core.metrics(), &roles) => applied,
         }
     }
 
@@ -280,6 +252,111 @@ impl Watcher {
                 return;
             }
             self.env.sleep(std::time::Duration::from_millis(500)).await;
+        }
+    }
+}
+
+type Roles = openraft::alias::WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
+type Progress = openraft::alias::WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
+
+fn leads_in(term: u64, roles: &Roles) -> bool {
+    let seen = roles.borrow_watched();
+    seen.state.is_leader() && seen.vote.leader_id.term == term
+}
+
+/// Waits until an entry of `term` is applied; false when leadership ends before.
+///
+/// The core tells of a new role in `roles` first and in `progress` a moment later, so that whether it still leads is asked
+/// of `roles` alone: `progress` may still be from before it did.
+async fn applied_in(term: u64, mut progress: Progress, roles: &Roles) -> bool {
+    loop {
+        {
+            let seen = progress.borrow_and_update();
+            let applied = { seen.last_applied.as_ref() }.map(|id| id.leader_id.term);
+            if applied == Some(term) {
+                return true;
+            }
+            if seen.running_state.is_err() {
+                return false;
+            }
+        }
+        if !leads_in(term, roles) || progress.changed().await.is_err() {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use openraft::ServerState;
+    use openraft::async_runtime::watch::WatchSender;
+    use openraft::type_config::TypeConfigExt;
+
+    use super::*;
+    use crate::codec::log_id_from_spot;
+    use crate::types::{LeaderId, Vote};
+    use crate::wal::Spot;
+
+    const OWN: RaftNodeId = tribune_types::id::Uuid([7; 16]);
+
+    fn id(term: u64) -> LeaderId {
+        LeaderId {
+            term,
+            voted_for: OWN,
+        }
+    }
+
+    fn role(term: u64, state: ServerState) -> RaftServerMetrics<TypeConfig> {
+        RaftServerMetrics {
+            id: OWN,
+            vote: Vote {
+                leader_id: id(term),
+                committed: true,
+            },
+            state,
+            current_leader: None,
+            membership_config: Arc::default(),
+            committed_membership_config: Arc::default(),
+        }
+    }
+
+    fn progress(term: u64, state: ServerState, applied: u64) -> RaftMetrics<TypeConfig> {
+        let mut progress = RaftMetrics::new_initial(OWN);
+        progress.current_term = term;
+        progress.state = state;
+        progress.last_applied = Some(log_id_from_spot(Spot {
+            term: applied,
+            index: 9,
+        }));
+        progress
+    }
+
+    /// The core's words in their order: of a role, and then of everything.
+    #[test]
+    fn a_leader_whose_progress_is_told_later_than_its_role_gets_ready() {
+        let (roles_told, roles) = TypeConfig::watch_channel(role(2, ServerState::Leader));
+        let before = progress(1, ServerState::Follower, 1);
+        let (told, seen) = TypeConfig::watch_channel(before);
+        let mut ready = Box::pin(applied_in(2, seen, &roles));
+        assert_eq!(ready.as_mut().now_or_never(), None);
+        told.send(progress(2, ServerState::Leader, 1)).unwrap();
+        assert_eq!(ready.as_mut().now_or_never(), None);
+        told.send(progress(2, ServerState::Leader, 2)).unwrap();
+        assert_eq!(ready.as_mut().now_or_never(), Some(true));
+        drop(roles_told);
+    }
+
+    #[test]
+    fn a_leader_that_is_none_any_more_does_not_get_ready() {
+        for (term, state) in [(2, ServerState::Follower), (3, ServerState::Leader)] {
+            let (roles_told, roles) = TypeConfig::watch_channel(role(2, ServerState::Leader));
+            let (told, seen) = TypeConfig::watch_channel(progress(2, ServerState::Leader, 1));
+            let mut ready = Box::pin(applied_in(2, seen, &roles));
+            assert_eq!(ready.as_mut().now_or_never(), None);
+            roles_told.send(role(term, state)).unwrap();
+            told.send(progress(term, state, 1)).unwrap();
+            assert_eq!(ready.as_mut().now_or_never(), Some(false));
         }
     }
 }
