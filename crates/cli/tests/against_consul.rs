@@ -7,7 +7,7 @@ mod support;
 
 use std::{
     env,
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -26,17 +26,19 @@ impl Drop for Agent {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+/// Below the ports that the system gives to connections, which might take one before the agent does.
+fn free_ports() -> impl Iterator<Item = u16> {
+    (7_000..9_000).filter(|port| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    })
 }
 
 #[allow(clippy::disallowed_methods, reason = "waits for a real process")]
 fn start(program: &str) -> Agent {
-    let ports: Vec<String> = (0..4).map(|_| free_port().to_string()).collect();
+    let ports: Vec<String> = { free_ports().take(4) }
+        .map(|port| port.to_string())
+        .collect();
     let process = Command::new(program)
         .args([
             "agent",

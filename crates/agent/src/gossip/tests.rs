@@ -474,9 +474,12 @@ async fn pools_live_on_ipv6_and_on_both_at_once() {
 
     // Bound to everything, known by an IPv4 address, and strict about sources.
     let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let probe = std::net::UdpSocket::bind((v4, 0)).unwrap();
-    let port = probe.local_addr().unwrap().port();
-    drop(probe);
+    // Below the ports that the system gives to connections, which would be in the way on every address.
+    let is_free = |port: &u16| {
+        std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()
+            && std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()
+    };
+    let port = (9_000..12_000).find(is_free).unwrap();
     let both = Special {
         addr: Some((Ipv6Addr::UNSPECIFIED, port).into()),
         advertise: Some((v4, port).into()),
