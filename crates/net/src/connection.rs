@@ -92,7 +92,9 @@ impl Port {
             probation: PerAddress::new(PROBATION_MAX),
             streams: PerAddress::new(options.streams_max),
             budgets: ByAddress::default(),
-            peers: options.peers.clone().map(PeerPort::new),
+            peers: options.peers.clone().map(|peers| {
+                PeerPort::new(peers, Arc::clone(&handler), options.conns_per_addr_max)
+            }),
             options,
             handler,
             go_raft: Hush::default(),
@@ -116,6 +118,7 @@ impl Port {
 
     /// Serves a connection until it ends.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
+        metrics::counter!("rpc.accept_conn").increment(1);
         if let Err(err) = self.run(stream, peer, place).await {
             debug!(%peer, %err, "server connection closed");
         }
@@ -161,9 +164,7 @@ impl Port {
         peer: SocketAddr,
     ) -> Result<(), ConnectionError> {
         let (env, options) = (&self.env, &self.options);
-        let of_address = || Budget::new(options.buffered_per_addr_max);
-        let of_address = self.budgets.share(peer.ip(), of_address);
-        let budget = Arc::new(Budget::within(of_address, options.buffered_max));
+        let budget = Arc::new(self.budget(peer));
         match first {
             PLAIN_RPC => {
                 let handler = &*self.handler;
@@ -209,6 +210,14 @@ impl Port {
         }
     }
 
+    /// What a connection of `peer` may make this process hold.
+    fn budget(&self, peer: SocketAddr) -> Budget {
+        let options = &self.options;
+        let of_address = || Budget::new(options.buffered_per_addr_max);
+        let of_address = self.budgets.share(peer.ip(), of_address);
+        Budget::within(of_address, options.buffered_max)
+    }
+
     async fn run_peer(
         &self,
         peers: &PeerPort,
@@ -219,11 +228,12 @@ impl Port {
     ) -> Result<(), ConnectionError> {
         let served = async {
             let guest = peers.admit(&self.env, &mut stream, peer, limit).await?;
-            // It counts as a peer from now on.
+            // It counts among its own kind from now on.
             drop(place.permit);
             metrics::counter!("rpc.peer.accept").increment(1);
             let limit = self.options.message_timeout;
-            peers.serve(&self.env, stream, &guest, limit).await
+            let budget = self.budget(peer);
+            peers.serve(&self.env, stream, &guest, limit, &budget).await
         };
         let served = served.await;
         if served.as_ref().is_err_and(ServeError::is_refusal) {

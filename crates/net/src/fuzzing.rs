@@ -2,6 +2,7 @@
 
 use crate::peers::frame::{Decoder, Header};
 use crate::peers::hello::{ANSWER_SIZE, Answer, HELLO_SIZE, Hello};
+use crate::peers::rpc::Request;
 
 /// The frames in `bytes`, which arrive in pieces of `step` bytes; each as it would be sent. The second half of the result is
 /// why the rest is refused, if it is.
@@ -32,6 +33,12 @@ pub fn frames(bytes: &[u8], step: usize) -> (Vec<Vec<u8>>, Option<String>) {
 pub fn hello(bytes: &[u8]) -> Option<Vec<u8>> {
     let hello = Hello::decode(bytes.first_chunk::<HELLO_SIZE>()?).ok()?;
     Some(hello.encode().to_vec())
+}
+
+/// A call of the server RPC as it would be sent, if `bytes` are one and fit into a frame.
+pub fn call(bytes: &[u8]) -> Option<Vec<u8>> {
+    let call = Request::decode(bytes)?;
+    Some([&call.head()?, call.method.as_bytes(), call.body].concat())
 }
 
 /// An acceptor's answer as it would be sent, if `bytes` begin with one.

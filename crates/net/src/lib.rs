@@ -7,7 +7,8 @@
 //! there is a [`PeerHandler`]). TLS and the Raft of servers written in Go (0x01, with a warning) are refused by closing, as
 //! an unknown byte is (rpc.md section 1.1).
 //!
-//! Pool ([`Pool`]): calls to addresses over one multiplexed connection each.
+//! Pool ([`Pool`]): calls to addresses over one multiplexed connection each, and over one with frames to servers that take
+//! them.
 //!
 //! Peers ([`Peers`]): requests to the other servers, snapshots, and watching for the end of their processes.
 //!
@@ -42,7 +43,7 @@ use tribune_rt::{Env, TaskGroup};
 
 use connection::Port;
 pub use peers::{Gone, PeerError, PeerHandler, PeerId, PeerOptions, Peers};
-pub use pool::{CallError, Lost, NotSent, Pool, PoolOptions};
+pub use pool::{CallError, Framed, Line, Lost, NotSent, Pool, PoolOptions, Target};
 pub use snapshot::{Download, SnapshotReply, snapshot};
 
 /// What the server port needs to know.

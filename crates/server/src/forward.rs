@@ -1,4 +1,5 @@
-//! Requests that only the leader serves, on servers that do not lead: passed on over one connection to it.
+//! Requests that only the leader serves, on servers that do not lead: passed on to it in frames of the peer protocol, on one
+//! connection beside that of the consensus layer. Where that has no more room they go on streams (`tribune_net::Line`).
 //!
 //! In: a method and a body, from a front of this agent (encoded once) or from the server port (copied, never decoded). Out:
 //! the leader's reply, or that this server leads now and shall serve the request itself.
@@ -12,19 +13,19 @@
 //! waited for until its keep-alive fails. The leader's successor can only be there because the old one can commit
 //! nothing more, so a request is given up a moment after the successor is known.
 
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 use tracing::debug;
-use tribune_net::{CallError, Lost, NotSent, PoolOptions};
+use tribune_net::{CallError, Framed, Lost, NotSent, PeerId, PoolOptions, Target};
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 use tribune_wire::rpc::{self, Outline};
 
 use crate::Server;
 use crate::hold::Hold;
+use crate::peers::peer_id;
 use crate::route::{Need, Origin, Route, View, decide};
 
 /// Longest time a leader may take: a proposal has a limit of its own, which is shorter.
@@ -32,10 +33,18 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the answer of a former leader is waited for: it may be on its way.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a connection between servers is kept without calls.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How connections between servers are kept (rpc.md section 1.5).
-pub(crate) fn pool_options() -> PoolOptions {
+pub(crate) fn pool_options(own: PeerId) -> PoolOptions {
     PoolOptions {
-        idle_timeout: Duration::from_secs(120),
+        idle_timeout: IDLE_TIMEOUT,
+        framed: Some(Framed {
+            own,
+            calls_min: 0,
+            idle_timeout: IDLE_TIMEOUT,
+        }),
         idle_streams_max: 64,
         ..PoolOptions::default()
     }
@@ -109,7 +118,7 @@ impl Server {
             let again = err.is_not_sent()
                 || is_no_leader(&err)
                 || (err.is_end() && does_no_harm_twice(method));
-            debug!(%leader, method, %err, again, "the leader did not serve a request");
+            debug!(leader = %leader.addr, method, %err, again, "the leader did not serve a request");
             let err = RpcError::Remote(err.to_string());
             if !again || !self.wait(hold, changed).await? {
                 return Err(err);
@@ -117,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Waits for a leader: its address, or `None` if this server is it.
+    /// Waits for a leader: who and where it is, or `None` if this server is it.
     ///
     /// # Errors
     /// There is none within the hold time, or the request must not be passed on.
@@ -125,7 +134,7 @@ impl Server {
         &self,
         origin: Origin,
         hold: &mut Hold,
-    ) -> Result<Option<SocketAddr>, RpcError> {
+    ) -> Result<Option<Target>, RpcError> {
         loop {
             let changed = pin!(self.leading().notified());
             match decide(Need::Leader, origin, &self.view()) {
@@ -146,20 +155,24 @@ impl Server {
         View {
             own_datacenter: true,
             leading,
-            leader: if leading { None } else { self.leader_addr() },
+            leader: if leading { None } else { self.leader() },
             fresh: false,
             leaving: self.is_leaving(),
         }
     }
 
-    /// Address of the leader, if somebody else is it.
-    fn leader_addr(&self) -> Option<SocketAddr> {
+    /// The leader, if somebody else is it.
+    fn leader(&self) -> Option<Target> {
         let leader = self.raft().leader()?;
         if leader.id == self.options().id {
             return None;
         }
         // The pool knows sooner than the log where a server lives that came back elsewhere.
-        self.directory().addr_of(leader.id, &leader.addr)
+        let addr = self.directory().addr_of(leader.id, &leader.addr)?;
+        Some(Target {
+            addr,
+            id: Some(peer_id(leader.id)),
+        })
     }
 
     /// True if requests for the leader are served here: the short way, before anything is decided.
@@ -175,39 +188,39 @@ impl Server {
     /// Makes one call. `changed` tells of news about who leads since before `leader` was looked up.
     async fn call(
         &self,
-        leader: SocketAddr,
+        leader: Target,
         method: &str,
         body: &[u8],
         mut changed: Pin<&mut Notified<'_>>,
     ) -> Result<Vec<u8>, CallError> {
         // First the connection alone: while there is none, giving up is harmless.
-        tokio::select! {
+        let line = tokio::select! {
             biased;
-            connected = self.calls().connect(leader) => connected?,
+            line = self.calls().line(leader) => line?,
             () = self.superseded(leader, changed.as_mut()) => {
                 return Err(CallError::NotSent(NotSent::Session));
             }
-        }
+        };
         tokio::select! {
             biased;
-            reply = self.calls().pass_on(leader, method, body, CALL_TIMEOUT) => reply,
+            reply = line.pass_on(method, body, CALL_TIMEOUT) => reply,
             () = self.given_up(leader, changed) => Err(CallError::FateUnknown(Lost::Eof)),
         }
     }
 
     /// Resolves once somebody else than `leader` is known to lead.
-    async fn superseded(&self, leader: SocketAddr, mut changed: Pin<&mut Notified<'_>>) {
+    async fn superseded(&self, leader: Target, mut changed: Pin<&mut Notified<'_>>) {
         changed.as_mut().await;
         loop {
             let changed = self.leading().notified();
-            if self.is_leader() || self.leader_addr().is_some_and(|known| known != leader) {
+            if self.is_leader() || self.leader().is_some_and(|known| known != leader) {
                 return;
             }
             changed.await;
         }
     }
 
-    async fn given_up(&self, leader: SocketAddr, changed: Pin<&mut Notified<'_>>) {
+    async fn given_up(&self, leader: Target, changed: Pin<&mut Notified<'_>>) {
         self.superseded(leader, changed).await;
         self.env().sleep(GRACE).await;
     }

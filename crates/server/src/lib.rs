@@ -179,7 +179,7 @@ impl Server {
             force_leaves,
             force_leaves_taken: Mutex::new(Some(forced)),
             authorizer,
-            calls: Pool::new(env, &tasks, forward::pool_options()),
+            calls: Pool::new(env, &tasks, forward::pool_options(own)),
             leading: Notify::new(),
             leaving: AtomicBool::new(false),
             ready: AtomicBool::new(false),

@@ -10,8 +10,7 @@
 //! Invariant: a request that another server passed on is never passed on again, so that servers that take one another for
 //! the leader do not send it around.
 
-use std::net::SocketAddr;
-
+use tribune_net::Target;
 use tribune_types::error::RpcError;
 use tribune_types::query::Consistency;
 
@@ -43,7 +42,7 @@ pub(crate) struct View {
     /// This server leads and is ready, as far as it knows.
     pub(crate) leading: bool,
     /// Who leads, if it is somebody else and is known.
-    pub(crate) leader: Option<SocketAddr>,
+    pub(crate) leader: Option<Target>,
     /// What this server has is fresh enough for a stale read: it has heard from a leader ever, and lately if the request
     /// says so.
     pub(crate) fresh: bool,
@@ -59,7 +58,7 @@ pub(crate) enum Route {
     /// Here, once this server has everything that was acknowledged before.
     CatchUp,
     /// At the leader.
-    Leader(SocketAddr),
+    Leader(Target),
     /// Nowhere until there is a leader.
     Wait,
     /// Nowhere.
@@ -92,21 +91,23 @@ pub(crate) fn decide(need: Need, origin: Origin, view: &View) -> Route {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const STALE: Need = Need::Read(Consistency::Stale);
     const DEFAULT: Need = Need::Read(Consistency::Default);
     const CONSISTENT: Need = Need::Read(Consistency::Consistent);
 
-    fn addr(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn at(port: u16) -> Target {
+        SocketAddr::from(([127, 0, 0, 1], port)).into()
     }
 
     #[test]
     fn a_request_goes_to_the_one_place_that_may_serve_it() {
         use Origin::{Asked, PassedOn};
         let no_leader = || Route::Refuse(RpcError::NoLeader);
-        let other = Some(addr(1));
+        let other = Some(at(1));
         // (need, origin, leading, leader elsewhere, fresh, leaving, want)
         for (need, origin, leading, leader, fresh, leaving, want) in [
             // The leader serves everything, and makes sure of its lead for reads.
@@ -128,7 +129,7 @@ mod tests {
                 other,
                 true,
                 false,
-                Route::Leader(addr(1)),
+                Route::Leader(at(1)),
             ),
             // What came from another server stays here.
             (

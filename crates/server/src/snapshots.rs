@@ -23,7 +23,7 @@ use tribune_wire::snapshot::records::{Reader, Writer, says_nothing};
 use tribune_wire::snapshot::{ArchiveError, Meta, MetaServer, SnapshotWriter, read_archive};
 
 use crate::Server;
-use crate::forward::{pool_options, unreadable};
+use crate::forward::unreadable;
 use crate::route::{Need, Origin};
 
 /// Bytes of an archive's record stream in one log entry.
@@ -139,7 +139,7 @@ impl Server {
         self.env().spawn("snapshot-restore", async move {
             let outcome = match leader {
                 None => restore(&server, rx).await,
-                Some(leader) => restore_at(&server, leader, &caller, rx).await,
+                Some(leader) => restore_at(&server, leader.addr, &caller, rx).await,
             };
             if let Err(err) = &outcome {
                 warn!(%err, "a snapshot was not restored");
@@ -167,7 +167,7 @@ async fn restore_at(
         passed_on: true,
     };
     let request = rpc::encode_snapshot(&call);
-    let dial = pool_options().dial_timeout;
+    let dial = tribune_net::PoolOptions::default().dial_timeout;
     let answered = tribune_net::snapshot(server.env(), leader, dial, &request, Some(archive)).await;
     let (head, _) = answered.map_err(|err| RpcError::Remote(err.to_string()))?;
     let (error, _) = rpc::decode_snapshot_reply(&head).map_err(|err| unreadable(&err))?;

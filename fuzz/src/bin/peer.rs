@@ -1,10 +1,10 @@
-//! What servers say to one another: hellos, answers to them, and frames in any pieces.
+//! What servers say to one another: hellos, answers to them, calls, and frames in any pieces.
 //!
 //! The first byte of the input says in which pieces what is after it arrives.
 #![no_main]
 #![allow(missing_docs, reason = "a program")]
 
-use tribune_net::fuzzing::{answer, frames, hello};
+use tribune_net::fuzzing::{answer, call, frames, hello};
 
 tribune_fuzz::target! { memory: 16, seeds: seeds, run: run }
 
@@ -14,6 +14,9 @@ fn run(bytes: &[u8]) {
     };
     for said in [hello(bytes), answer(bytes)].into_iter().flatten() {
         assert_eq!(said, bytes[..said.len()], "what is understood, said again");
+    }
+    if let Some(said) = call(bytes) {
+        assert_eq!(said, bytes, "a call, made again");
     }
     let (whole, refused) = frames(bytes, usize::MAX);
     let sent = whole.concat();
@@ -28,6 +31,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![
         b"\x00TRIB\x01\x010123456789abcdefghijklmnopqrstuv".to_vec(),
         b"\x01TRIB\x01\x020123456789abcdefghijklmnopqrstuv".to_vec(),
+        b"\x01TRIB\x01\x030123456789abcdefghijklmnopqrstuv".to_vec(),
+        b"\x01\x00\x07KVS.Get\x82\xa3Key\xa1k\xaaDatacenter\xa3dc1".to_vec(),
+        b"\x01\x01\x0bStatus.Ping\x80".to_vec(),
     ];
     for verdict in 0..=4 {
         seeds.push([&b"\x02TRIB\x01"[..], &[verdict], b"0123456789abcdef"].concat());

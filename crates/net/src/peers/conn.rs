@@ -1,15 +1,19 @@
-//! The dialing side of a connection for calls.
+//! The dialing side of a connection for calls, among peers or of the server RPC.
 //!
 //! Callers put their frames into a shared outbox and wake the driver, which takes all that is there at once; one write
 //! carries the requests of all callers that ran before it. Responses go straight to their callers.
 //!
 //! A caller that is dropped leaves its entry behind until the response comes, so that places in flight are counted as the
 //! peer counts them, and a response to nothing is told from a late one.
+//!
+//! What the peer says is heard before anything more is sent. When the connection ends, calls whose last byte the stream has
+//! not taken are told apart: nobody can have served them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,17 +27,20 @@ use super::PeerError;
 use super::frame::{Decoder, Frame, FrameError, HEADER_SIZE, Kind, MESSAGE_MAX};
 use super::outbox::Outbox;
 use super::pulse::{self, Pulse};
+use super::rpc;
 
-/// Calls in flight; callers wait beyond it.
+/// Calls in flight among peers; callers wait beyond it.
 pub(super) const IN_FLIGHT_MAX: usize = 256;
 /// Bytes of requests in flight, in KiB; callers wait beyond it. One message of the largest size fits with room to spare.
 const IN_FLIGHT_KIB_MAX: usize = 2 * (MESSAGE_MAX >> 10);
+/// Bytes of calls of the server RPC in flight; more find no place.
+const RPC_BYTES_MAX: usize = 8 << 20;
 /// Reads in a row before other tasks get a turn.
 const READS_MAX: usize = 32;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum End {
+pub(crate) enum End {
     #[error("closed by the peer")]
     Closed,
     #[error("peer does not answer")]
@@ -54,23 +61,37 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Ended;
 
+/// Why a call is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The connection has ended.
+    Ended,
+    /// It does not fit, or too many are in flight.
+    Full,
+}
+
 /// What a caller waits for.
-pub(super) type Pending = oneshot::Receiver<Result<Bytes, PeerError>>;
+pub(crate) type Pending = oneshot::Receiver<Result<Bytes, PeerError>>;
 
 /// The handle of callers.
-pub(super) struct Conn {
+pub(crate) struct Conn {
     addr: SocketAddr,
     places: Arc<Semaphore>,
     kib: Arc<Semaphore>,
     state: Mutex<State>,
+    open: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     out: Outbox,
     calls: BTreeMap<u64, Call>,
+    /// Bytes of the requests without a response.
+    held: usize,
     /// Of the last request.
     sequence: u64,
+    /// Bytes ever queued.
+    queued: u64,
     driver: Option<Waker>,
     ended: bool,
 }
@@ -78,12 +99,14 @@ struct State {
 /// A request that has no response yet.
 struct Call {
     answer: oneshot::Sender<Result<Bytes, PeerError>>,
-    _place: OwnedSemaphorePermit,
-    _kib: OwnedSemaphorePermit,
+    size: usize,
+    /// How many bytes the stream has taken once it has all of the request.
+    end: u64,
+    _room: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 /// Makes the two halves: the handle, and the driver that must run for anything to happen.
-pub(super) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
     env: &Env,
     addr: SocketAddr,
     io: S,
@@ -93,6 +116,7 @@ pub(super) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
         places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
         kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX)),
         state: Mutex::default(),
+        open: AtomicBool::new(true),
     });
     let driver = Driver {
         env: env.clone(),
@@ -108,14 +132,40 @@ pub(super) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
         stuck_in: Pulse::default(),
         stuck_out: Pulse::default(),
         idle: Pulse::default(),
+        dead_after: pulse::DEAD_AFTER,
     };
     (conn, driver)
 }
 
 impl Conn {
     /// True while requests can be made.
-    pub(super) fn is_open(&self) -> bool {
-        !self.state.lock().ended
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Queues a call of the server RPC.
+    ///
+    /// # Errors
+    /// It is not on the connection.
+    pub(crate) fn call(&self, request: &rpc::Request<'_>) -> Result<Pending, NoPlace> {
+        let head = request.head().ok_or(NoPlace::Full)?;
+        let parts = [&head[..], request.method.as_bytes(), request.body];
+        let size = parts.iter().map(|part| part.len()).sum();
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(NoPlace::Ended);
+        }
+        if state.calls.len() >= rpc::IN_FLIGHT_MAX || state.held + size > RPC_BYTES_MAX {
+            return Err(NoPlace::Full);
+        }
+        let (pending, sequence) = state.begin(size, None);
+        state.out.push_parts(Kind::Request, sequence, &parts);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Ok(pending)
     }
 
     /// Queues a request; waits while too many are in flight. Cancel safe.
@@ -126,27 +176,25 @@ impl Conn {
         let (Ok(place), Ok(kib)) = (place, kib) else {
             return Err(Ended);
         };
-        let (answer, pending) = oneshot::channel();
-        let driver = {
-            let mut state = self.state.lock();
-            if state.ended {
-                return Err(Ended);
-            }
-            state.sequence += 1;
-            let sequence = state.sequence;
-            let call = Call {
-                answer,
-                _place: place,
-                _kib: kib,
-            };
-            state.calls.insert(sequence, call);
-            state.out.push(Kind::Request, sequence, request);
-            state.driver.take()
-        };
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(Ended);
+        }
+        let (pending, sequence) = state.begin(request.len(), Some((place, kib)));
+        state.out.push(Kind::Request, sequence, request);
+        let driver = state.driver.take();
+        drop(state);
         if let Some(driver) = driver {
             driver.wake();
         }
         Ok(pending)
+    }
+
+    /// Queues a ping. The driver must look for it.
+    fn ping(&self, sequence: u64) {
+        let mut state = self.state.lock();
+        state.queued += HEADER_SIZE as u64;
+        state.out.push(Kind::Ping, sequence, Bytes::new());
     }
 
     /// Exchanges an empty outbox for what is queued; false if nothing is: then `waker` is woken when that changes.
@@ -168,7 +216,7 @@ impl Conn {
     }
 
     fn answer(&self, sequence: u64, bytes: Bytes) -> bool {
-        let call = self.state.lock().calls.remove(&sequence);
+        let call = self.state.lock().finish(sequence);
         let known = call.is_some();
         if let Some(call) = call {
             // Its caller may have been dropped.
@@ -183,10 +231,12 @@ impl Conn {
         (state.calls.len(), state.sequence)
     }
 
-    fn end(&self, why: &dyn std::fmt::Display) {
+    /// `sent`: bytes that the stream has taken.
+    fn end(&self, why: &dyn std::fmt::Display, sent: u64) {
         let calls = {
             let mut state = self.state.lock();
             state.ended = true;
+            self.open.store(false, Ordering::Release);
             state.out = Outbox::default();
             state.driver = None;
             std::mem::take(&mut state.calls)
@@ -195,13 +245,45 @@ impl Conn {
         self.kib.close();
         for call in calls.into_values() {
             let text = format!("connection to {} ended: {why}", self.addr);
-            let _ = call.answer.send(Err(PeerError::Failed(text)));
+            let error = match call.end > sent {
+                true => PeerError::Unreachable(text),
+                false => PeerError::Failed(text),
+            };
+            let _ = call.answer.send(Err(error));
         }
     }
 }
 
+impl State {
+    /// Notes a request of `size` bytes that is about to be queued.
+    fn begin(
+        &mut self,
+        size: usize,
+        room: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    ) -> (Pending, u64) {
+        let (answer, pending) = oneshot::channel();
+        self.sequence += 1;
+        self.held += size;
+        self.queued += (HEADER_SIZE + size) as u64;
+        let call = Call {
+            answer,
+            size,
+            end: self.queued,
+            _room: room,
+        };
+        self.calls.insert(self.sequence, call);
+        (pending, self.sequence)
+    }
+
+    fn finish(&mut self, sequence: u64) -> Option<Call> {
+        let call = self.calls.remove(&sequence)?;
+        self.held -= call.size;
+        Some(call)
+    }
+}
+
 /// The half that works. Dropping it ends the connection and all its calls.
-pub(super) struct Driver<S> {
+pub(crate) struct Driver<S> {
     env: Env,
     io: S,
     conn: Arc<Conn>,
@@ -216,17 +298,25 @@ pub(super) struct Driver<S> {
     stuck_in: Pulse,
     stuck_out: Pulse,
     idle: Pulse,
+    /// Silent rounds after which the peer is given up.
+    dead_after: u32,
 }
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        self.conn.end(&"let go");
+        self.conn.end(&"let go", self.out.sent());
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Gives the peer up after `rounds` silent seconds.
+    pub(crate) fn patient(mut self, rounds: u32) -> Driver<S> {
+        self.dead_after = rounds;
+        self
+    }
+
     /// Runs until the connection ends; `idle` is how long it may be without calls.
-    pub(super) async fn run(mut self, idle: Option<Duration>) -> End {
+    pub(crate) async fn run(mut self, idle: Option<Duration>) -> End {
         let idle = idle.map_or(u32::MAX, pulse::rounds);
         let env = self.env.clone();
         let end = loop {
@@ -240,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
             }
         };
-        self.conn.end(&end);
+        self.conn.end(&end, self.out.sent());
         end
     }
 
@@ -255,19 +345,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Err(End::Idle);
         }
         let silent = self.silence.round(true, self.received);
-        if silent >= pulse::DEAD_AFTER {
+        if silent >= self.dead_after {
             return Err(End::Silent);
         }
         if silent >= pulse::PING_AFTER && self.ping.is_none() {
             self.pings += 1;
             self.ping = Some(self.pings);
-            self.out.push(Kind::Ping, self.pings, Bytes::new());
+            self.conn.ping(self.pings);
         }
         Ok(())
     }
 
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        match self.poll_send(cx).and_then(|()| self.receive(cx)) {
+        match self.receive(cx).and_then(|()| self.poll_send(cx)) {
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
         }

@@ -14,7 +14,7 @@ use crate::connection::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
+pub(crate) enum DialError {
     /// Nobody listens there.
     #[error("connection refused")]
     Refused,
@@ -24,6 +24,9 @@ pub(super) enum DialError {
     /// It speaks another version.
     #[error("peer protocol version {0} there, {VERSION} here")]
     Version(u8),
+    /// It speaks this protocol, but not for what is wanted.
+    #[error("it does not serve this")]
+    Purpose,
     /// It has too many connections.
     #[error("too many connections")]
     Busy,
@@ -33,6 +36,9 @@ pub(super) enum DialError {
     /// Not in time.
     #[error("no answer in time")]
     TimedOut,
+    /// No connection came about.
+    #[error(transparent)]
+    Connect(io::Error),
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -40,13 +46,13 @@ pub(super) enum DialError {
 
 impl DialError {
     /// The error with the address.
-    pub(super) fn text(&self, addr: SocketAddr) -> String {
+    pub(crate) fn text(&self, addr: SocketAddr) -> String {
         format!("dial {addr}: {self}")
     }
 }
 
 /// Connects and greets, within `limit`. This is the place for TLS: everything behind it takes any stream.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     env: &Env,
     addr: SocketAddr,
     hello: &Hello,
@@ -57,7 +63,7 @@ pub(super) async fn dial(
             Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {
                 return Err(DialError::Refused);
             }
-            connected => connected?,
+            connected => connected.map_err(DialError::Connect)?,
         };
         stream.set_nodelay(true)?;
         stream.set_keepalive(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL)?;
@@ -83,7 +89,8 @@ pub(super) async fn greet(
         Verdict::Version => Err(DialError::Version(answer.version)),
         Verdict::OtherServer => Err(DialError::OtherServer(answer.from)),
         Verdict::Busy => Err(DialError::Busy),
+        Verdict::Purpose => Err(DialError::Purpose),
         Verdict::Welcome if answer.from == hello.target && answer.version == VERSION => Ok(()),
-        Verdict::Welcome | Verdict::Purpose => Err(DialError::Stranger),
+        Verdict::Welcome => Err(DialError::Stranger),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Calls = 1,
     /// One snapshot.
     Snapshot = 2,
+    /// Calls of the server RPC.
+    Rpc = 3,
 }
 
 /// A dialer's hello.
@@ -68,6 +70,7 @@ impl Hello {
         let purpose = match purpose {
             1 => Purpose::Calls,
             2 => Purpose::Snapshot,
+            3 => Purpose::Rpc,
             other => return Err(HelloError::Purpose(*other)),
         };
         let (mut from, mut target) = ([0; 16], [0; 16]);
@@ -143,15 +146,19 @@ mod tests {
 
     #[test]
     fn a_hello_has_these_bytes() {
-        let hello = Hello {
-            purpose: Purpose::Snapshot,
-            from: FROM,
-            target: TARGET,
-        };
-        let bytes = *b"TRIB\x01\x020123456789abcdefghijklmnopqrstuv";
-        assert_eq!(hello.encode(), bytes);
-        assert_eq!(Hello::decode(&bytes), Ok(hello));
-        assert_eq!(bytes[0], FIRST_BYTE);
+        let purposes = [Purpose::Calls, Purpose::Snapshot, Purpose::Rpc];
+        for (number, purpose) in (1u8..).zip(purposes) {
+            let hello = Hello {
+                purpose,
+                from: FROM,
+                target: TARGET,
+            };
+            let mut bytes = *b"TRIB\x01\x000123456789abcdefghijklmnopqrstuv";
+            bytes[5] = number;
+            assert_eq!(hello.encode(), bytes);
+            assert_eq!(Hello::decode(&bytes), Ok(hello));
+            assert_eq!(bytes[0], FIRST_BYTE);
+        }
     }
 
     #[test]
@@ -192,7 +199,7 @@ mod tests {
             (4, 0, HelloError::Version(0)),
             (4, 2, HelloError::Version(2)),
             (5, 0, HelloError::Purpose(0)),
-            (5, 3, HelloError::Purpose(3)),
+            (5, 4, HelloError::Purpose(4)),
         ];
         for (at, value, error) in cases {
             let mut bytes = good.encode();

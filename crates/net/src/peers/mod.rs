@@ -7,7 +7,7 @@
 //! acceptor  "TRIB" | version u8 = 1 | verdict u8 | own id [16]
 //! ```
 //!
-//! The first byte is the `T` of the dialer's magic. Purposes: 1 calls, 2 one snapshot. Verdicts: 0 welcome, 1 another server lives
+//! The first byte is the `T` of the dialer's magic. Purposes: 1 calls, 2 one snapshot, 3 calls of the server RPC. Verdicts: 0 welcome, 1 another server lives
 //! here, 2 version not spoken (the acceptor's own stands in its answer), 3 purpose not known, 4 too many connections. After
 //! any but 0 the acceptor closes. From then on both sides send frames (integers are big endian):
 //!
@@ -17,8 +17,8 @@
 //!
 //! | kind | sent by | sequence | bytes |
 //! | --- | --- | --- | --- |
-//! | 1 request | dialer | calls: 1, 2, 3 and so on; snapshot: 0 | opaque, up to 64 MiB; header of a snapshot: 1 MiB |
-//! | 2 response | acceptor | that of the request | opaque, up to 64 MiB |
+//! | 1 request | dialer | calls: 1, 2, 3 and so on; snapshot: 0 | opaque, up to 64 MiB; header of a snapshot: 1 MiB; RPC: see [`rpc`], up to 256 KiB |
+//! | 2 response | acceptor | that of the request | opaque, up to 64 MiB; RPC: see [`rpc`] |
 //! | 3 ping | dialer of calls; any acceptor | any | none |
 //! | 4 pong | acceptor of calls | that of the ping | none |
 //! | 5 piece | dialer of a snapshot | 1, 2, 3 and so on | up to 256 KiB, at least 1 |
@@ -27,28 +27,37 @@
 //! Responses come in any order. Whatever breaks these rules ends the connection: a sequence that does not follow, a
 //! response to nothing, a length beyond its bound. What a frame means is not known here.
 //!
+//! Calls of the server RPC are those that others make on streams of the same port: requests that servers pass on to their
+//! leader, and those of client agents that ask much. They have a connection of their own, so that calls which wait hold up
+//! no vote and no heartbeat. Any agent may make them; a server that does not serve them says so (verdict 3), and there are
+//! the streams.
+//!
 //! A snapshot has a connection of its own, so that it holds up no calls; without its end frame it is not whole. While the
 //! acceptor works on it, or reads no further calls for want of room, it pings every second so that the dialer can tell work
 //! from death; those pings are not answered.
 //!
-//! Bounds, per connection: 256 calls in flight, on both sides; 32 MiB of requests that are being served, beyond which reading waits;
+//! Bounds, per connection: 256 calls in flight, on both sides (RPC: 512); 32 MiB of requests that are being served, beyond which reading waits;
 //! 1 MiB of responses that the peer does not take. Per address: [`serve::CONNS_PER_ADDR_MAX`] connections, and 128 MiB for
 //! messages larger than 256 KiB. Memory is taken as bytes arrive, never for a length that was only announced. A frame that
 //! has begun must be complete, and a response taken, within the port's message timeout. A dialer pings when it has heard nothing for two
-//! seconds, and gives the connection up three seconds later; an acceptor gives up after thirty silent seconds.
+//! seconds, and gives the connection up three seconds later (RPC: eight); an acceptor gives up after thirty silent seconds.
+//! Connections for the RPC count apart from those of servers, up to the number that the port allows an address otherwise, and
+//! what they have received counts with the rest of what the address sent.
 //!
 //! Identities are claims, not proofs: whoever can reach the port can claim any. TLS will change that; the code here works
 //! on any stream.
 
-mod conn;
-mod dial;
+pub(crate) mod conn;
+pub(crate) mod dial;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod outbox;
 mod pulse;
 mod receive;
+pub(crate) mod rpc;
 mod send;
 pub(crate) mod serve;
+mod service;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -28,19 +28,37 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Adds a frame. Its length was checked where the bytes came from.
     pub(super) fn push(&mut self, kind: Kind, sequence: u64, bytes: Bytes) {
-        let header = Header {
-            length: u32::try_from(bytes.len()).expect("messages are at most 64 MiB"),
-            sequence,
-            kind,
-        };
-        self.size += HEADER_SIZE + bytes.len();
-        self.tail.extend_from_slice(&header.encode());
+        self.push_with(kind, sequence, &[], bytes);
+    }
+
+    /// Adds a frame whose bytes are those of `head` and then `bytes`.
+    pub(super) fn push_with(&mut self, kind: Kind, sequence: u64, head: &[u8], bytes: Bytes) {
+        self.begin(kind, sequence, head.len() + bytes.len());
+        self.tail.extend_from_slice(head);
         if bytes.len() <= COPIED_MAX {
             self.tail.extend_from_slice(&bytes);
         } else {
             self.close_tail();
             self.pieces.push_back(bytes);
         }
+    }
+
+    /// Adds a frame whose bytes are those of all parts, one after the other. They are copied.
+    pub(super) fn push_parts(&mut self, kind: Kind, sequence: u64, parts: &[&[u8]]) {
+        self.begin(kind, sequence, parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            self.tail.extend_from_slice(part);
+        }
+    }
+
+    fn begin(&mut self, kind: Kind, sequence: u64, len: usize) {
+        let header = Header {
+            length: u32::try_from(len).expect("messages are at most 64 MiB"),
+            sequence,
+            kind,
+        };
+        self.size += HEADER_SIZE + len;
+        self.tail.extend_from_slice(&header.encode());
     }
 
     /// Takes what another one holds, for an empty one: the buffers are used again.
@@ -186,8 +204,16 @@ mod tests {
         for (at_a_time, calls_max) in [(usize::MAX, 1), (7_000, 200)] {
             let mut outbox = Outbox::default();
             for (sequence, size) in (1..).zip(sizes) {
-                let bytes = Bytes::from(vec![sequence as u8; size]);
-                outbox.push(Kind::Request, sequence, bytes);
+                let bytes = vec![sequence as u8; size];
+                let (head, rest) = bytes.split_at(size.min(3));
+                match sequence % 3 {
+                    0 => outbox.push(Kind::Request, sequence, bytes.into()),
+                    1 => outbox.push_parts(Kind::Request, sequence, &[head, rest]),
+                    _ => {
+                        let rest = Bytes::copy_from_slice(rest);
+                        outbox.push_with(Kind::Request, sequence, head, rest);
+                    }
+                }
             }
             assert_eq!(outbox.size(), want.len());
             let mut sink = Sink {

@@ -1,4 +1,5 @@
-//! The accepting side of the peer protocol: the hello, then calls; snapshots are in [`receive`](super::receive).
+//! The accepting side of the peer protocol: the hello, then calls, of peers or of the server RPC; snapshots are in
+//! [`receive`](super::receive).
 //!
 //! One task per connection does everything: it reads requests, polls the handler's futures for them, and writes what they
 //! yield. A request that is answered without waiting costs no switch of tasks, and answers that are ready together go out
@@ -18,12 +19,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tribune_rt::Env;
 
-use super::conn::IN_FLIGHT_MAX;
-use super::frame::{Decoder, Frame, FrameError, Header, Kind, MESSAGE_MAX};
+use super::frame::{Decoder, Frame, FrameError, HEADER_SIZE, Header, Kind, MESSAGE_MAX};
 use super::hello::{Answer, FIRST_BYTE, HELLO_SIZE, Hello, HelloError, Purpose, VERSION, Verdict};
 use super::outbox::Outbox;
 use super::pulse::{self, Pulse};
-use super::{PeerHandler, PeerId, receive};
+use super::service::{Answered, Call, Served, Service};
+use super::{PeerHandler, PeerId, receive, rpc};
+use crate::Handler;
+use crate::budget::Budget;
 use crate::limits::{ByAddress, PerAddress, Permit};
 
 /// Connections of peers per address.
@@ -39,6 +42,8 @@ const LARGE: usize = 256 << 10;
 const SHARE_KIB: usize = 128 << 10;
 /// Reads in a row before other tasks get a turn.
 const READS_MAX: usize = 32;
+/// Answers in a row before they are sent and other tasks get a turn.
+const ANSWERS_MAX: usize = 64;
 
 const _: () = assert!(MESSAGE_MAX >> 10 <= SHARE_KIB);
 
@@ -90,7 +95,10 @@ impl ServeError {
 /// What all peer connections of a port share.
 pub(crate) struct PeerPort {
     handler: Arc<dyn PeerHandler>,
+    rpc: Arc<dyn Handler>,
     conns: PerAddress,
+    /// Connections for the server RPC.
+    rpc_conns: PerAddress,
     /// Memory for large messages, in KiB.
     shares: ByAddress<Semaphore>,
 }
@@ -105,11 +113,18 @@ pub(crate) struct Guest {
 }
 
 impl PeerPort {
-    /// A port whose requests go to `handler`.
-    pub(crate) fn new(handler: Arc<dyn PeerHandler>) -> PeerPort {
+    /// A port whose requests go to `handler`, and calls of the server RPC to `rpc`, for which an address may have
+    /// `rpc_conns_max` connections; 0 is no limit.
+    pub(crate) fn new(
+        handler: Arc<dyn PeerHandler>,
+        rpc: Arc<dyn Handler>,
+        rpc_conns_max: usize,
+    ) -> PeerPort {
         PeerPort {
             handler,
+            rpc,
             conns: PerAddress::new(CONNS_PER_ADDR_MAX),
+            rpc_conns: PerAddress::new(rpc_conns_max),
             shares: ByAddress::default(),
         }
     }
@@ -162,7 +177,11 @@ impl PeerPort {
         if hello.target != own {
             return Err(ServeError::OtherServer(hello.target));
         }
-        let permit = self.conns.admit(addr.ip()).ok_or(ServeError::Busy)?;
+        let conns = match hello.purpose {
+            Purpose::Calls | Purpose::Snapshot => &self.conns,
+            Purpose::Rpc => &self.rpc_conns,
+        };
+        let permit = conns.admit(addr.ip()).ok_or(ServeError::Busy)?;
         Ok(Guest {
             from: hello.from,
             addr,
@@ -172,7 +191,8 @@ impl PeerPort {
         })
     }
 
-    /// Serves a connection until it ends. `limit` is the time for all of a message, and for the peer to take something.
+    /// Serves a connection until it ends. `limit` is the time for all of a message, and for the peer to take something;
+    /// `budget` what calls of the server RPC may make this process hold.
     ///
     /// # Errors
     /// It did not end by a close of the peer.
@@ -182,33 +202,17 @@ impl PeerPort {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send,
         guest: &Guest,
         limit: Duration,
+        budget: &Budget,
     ) -> Result<(), ServeError> {
         let handler = &*self.handler;
-        match guest.purpose {
-            Purpose::Calls => Calls::new(handler, stream, guest).run(env, limit).await,
-            Purpose::Snapshot => receive::receive(env, handler, guest.from, stream, limit).await,
-        }
-    }
-}
-
-/// A request that is being served.
-struct Call<'a> {
-    sequence: u64,
-    size: usize,
-    answer: Pin<Box<dyn Future<Output = Bytes> + Send + 'a>>,
-    _drawn: Option<OwnedSemaphorePermit>,
-}
-
-impl Future for Call<'_> {
-    /// Sequence, size of the request, answer.
-    type Output = (u64, usize, Bytes);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (sequence, size) = (self.sequence, self.size);
-        self.answer
-            .as_mut()
-            .poll(cx)
-            .map(|answer| (sequence, size, answer))
+        let service = match guest.purpose {
+            Purpose::Snapshot => {
+                return receive::receive(env, handler, guest.from, stream, limit).await;
+            }
+            Purpose::Calls => Service::Peers(handler),
+            Purpose::Rpc => Service::Rpc(&*self.rpc, budget),
+        };
+        Calls::new(service, stream, guest).run(env, limit).await
     }
 }
 
@@ -223,7 +227,7 @@ enum Draw {
 
 /// A connection with calls.
 struct Calls<'a, S> {
-    handler: &'a dyn PeerHandler,
+    service: Service<'a>,
     guest: &'a Guest,
     io: S,
     decoder: Decoder,
@@ -231,6 +235,8 @@ struct Calls<'a, S> {
     running: FuturesUnordered<Call<'a>>,
     /// Bytes of the requests that are running.
     held: usize,
+    /// Bytes that were received and not given back, headers included.
+    charged: usize,
     draw: Draw,
     /// Of the last request.
     sequence: u64,
@@ -255,15 +261,16 @@ enum Read {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
-    fn new(handler: &'a dyn PeerHandler, io: S, guest: &'a Guest) -> Calls<'a, S> {
+    fn new(service: Service<'a>, io: S, guest: &'a Guest) -> Calls<'a, S> {
         Calls {
-            handler,
+            service,
             guest,
             io,
             decoder: Decoder::default(),
             out: Outbox::default(),
             running: FuturesUnordered::new(),
             held: 0,
+            charged: 0,
             draw: Draw::None,
             sequence: 0,
             received: 0,
@@ -320,21 +327,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
                     continue;
                 }
             }
-            if self.paused && self.has_room() && !matches!(self.draw, Draw::Waiting(_)) {
+            if self.paused && self.has_room(cx) && !matches!(self.draw, Draw::Waiting(_)) {
                 continue;
             }
             return Poll::Pending;
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.running.len() < IN_FLIGHT_MAX && self.held < HELD_MAX && self.out.size() < OUT_MAX
+    fn has_room(&self, cx: &Context<'_>) -> bool {
+        self.running.len() < self.service.in_flight_max()
+            && self.held < HELD_MAX
+            && self.out.size() < OUT_MAX
+            && self.service.has_room_or_wake(cx)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Read, ServeError> {
         for _ in 0..READS_MAX {
             loop {
-                if !self.has_room() {
+                if !self.has_room(cx) {
                     return Ok(Read::Paused);
                 }
                 if let Some(header) = self.decoder.arriving()? {
@@ -350,7 +360,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
             }
             match self.decoder.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(0)) => return Ok(Read::Closed),
-                Poll::Ready(Ok(len)) => self.received = self.received.wrapping_add(len as u64),
+                Poll::Ready(Ok(len)) => {
+                    self.received = self.received.wrapping_add(len as u64);
+                    self.charged += len;
+                    self.service.charge(len);
+                }
                 Poll::Ready(Err(err)) => return Err(err.into()),
                 Poll::Pending => return Ok(Read::Waiting),
             }
@@ -362,6 +376,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
     /// Whether the next frame may come, before its bytes are waited for.
     fn check(&self, header: Header) -> Result<(), ServeError> {
         match header.kind {
+            Kind::Request if header.length as usize > self.service.request_max() => {
+                Err(ServeError::Violation("a call that is too large"))
+            }
             Kind::Request if header.sequence == self.sequence.wrapping_add(1) => Ok(()),
             Kind::Request => Err(ServeError::Violation("sequence does not follow")),
             Kind::Ping => Ok(()),
@@ -400,6 +417,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
         self.frames = self.frames.wrapping_add(1);
         if frame.kind != Kind::Request {
             self.out.push(Kind::Pong, frame.sequence, Bytes::new());
+            self.give_back(HEADER_SIZE);
             return;
         }
         self.sequence = frame.sequence;
@@ -410,30 +428,56 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Calls<'a, S> {
         let size = frame.bytes.len();
         self.held += size;
         let (from, addr) = (self.guest.from, self.guest.addr);
-        self.running.push(Call {
-            sequence: frame.sequence,
-            size,
-            answer: self.handler.call(from, addr, frame.bytes),
-            _drawn: drawn,
-        });
+        let serving = self.service.call(from, addr, frame.bytes);
+        let call = Call::new(frame.sequence, size, serving, drawn);
+        self.running.push(call);
+    }
+
+    fn give_back(&mut self, len: usize) {
+        self.charged -= len;
+        self.service.release(len);
     }
 
     /// Takes answers; true if it stopped because there are enough.
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeError> {
-        loop {
+        for _ in 0..ANSWERS_MAX {
             if self.out.size() >= OUT_MAX {
                 return Ok(true);
             }
             match Pin::new(&mut self.running).poll_next(cx) {
-                Poll::Ready(Some((sequence, size, answer))) => {
-                    self.held -= size;
-                    if answer.len() > MESSAGE_MAX {
-                        return Err(ServeError::Answer(answer.len()));
-                    }
-                    self.out.push(Kind::Response, sequence, answer);
-                }
+                Poll::Ready(Some(served)) => self.on_served(served)?,
                 Poll::Ready(None) | Poll::Pending => return Ok(false),
             }
         }
+        cx.waker().wake_by_ref();
+        Ok(false)
+    }
+
+    fn on_served(&mut self, served: Served) -> Result<(), ServeError> {
+        let Served {
+            sequence,
+            size,
+            answer,
+        } = served;
+        self.held -= size;
+        self.give_back(HEADER_SIZE + size);
+        let kind = Kind::Response;
+        match answer {
+            Answered::Peer(bytes) if bytes.len() > MESSAGE_MAX => {
+                return Err(ServeError::Answer(bytes.len()));
+            }
+            Answered::Peer(bytes) => self.out.push(kind, sequence, bytes),
+            Answered::Rpc(Some(rpc::Answer { verdict, bytes })) => {
+                self.out.push_with(kind, sequence, &[verdict], bytes);
+            }
+            Answered::Rpc(None) => return Err(ServeError::Violation("not a call")),
+        }
+        Ok(())
+    }
+}
+
+impl<S> Drop for Calls<'_, S> {
+    fn drop(&mut self) {
+        self.service.release(self.charged);
     }
 }

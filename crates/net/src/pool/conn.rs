@@ -17,6 +17,7 @@ use tribune_wire::rpc::{ResponseHeader, write_passed_on_header, write_request_he
 
 use super::PoolOptions;
 use super::error::{CallError, Lost, NotSent};
+use super::slot::Link;
 use crate::budget::Budget;
 use crate::connection::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, MULTIPLEXED_RPC};
 use crate::message::{Inbox, MessageError};
@@ -129,12 +130,13 @@ pub(crate) async fn connect(
     }
 }
 
-impl Conn {
-    /// True while calls can be made.
-    pub(super) fn is_open(&self) -> bool {
+impl Link for Conn {
+    fn is_open(&self) -> bool {
         self.session.is_open()
     }
+}
 
+impl Conn {
     /// Makes a call on a stream of its own.
     pub(super) async fn call(
         &self,

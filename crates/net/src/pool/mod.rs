@@ -5,10 +5,15 @@
 //! connection without calls is closed after two minutes (rpc.md section 1.5). Replies are not read ahead: memory is that
 //! of the reply at hand.
 //!
+//! Calls that are answered promptly may take a [`Line`]: frames of the peer protocol, on a second connection to servers that
+//! take them.
+//!
 //! Nothing is tried again here but the use of a connection that has ended before the call was on it.
 
 mod conn;
 mod error;
+mod framed;
+mod line;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -24,8 +29,11 @@ use tribune_rt::{Env, TaskGroup};
 
 pub(crate) use conn::connect;
 pub use error::{CallError, Lost, NotSent};
+pub use framed::Framed;
+pub use line::{Line, Target};
 
 use conn::Call;
+use framed::Places;
 use slot::Slot;
 
 use crate::yamux::KeepAlive;
@@ -45,6 +53,8 @@ pub struct PoolOptions {
     pub ping_every: Duration,
     /// Time within which a server must send anything after a ping. Default 10 s.
     pub ping_within: Duration,
+    /// When calls on a [`Line`] are made in frames. Default `None`: never.
+    pub framed: Option<Framed>,
 }
 
 impl Default for PoolOptions {
@@ -56,6 +66,7 @@ impl Default for PoolOptions {
             reply_max: 64 << 20,
             ping_every: KeepAlive::default().every,
             ping_within: KeepAlive::default().within,
+            framed: None,
         }
     }
 }
@@ -68,7 +79,8 @@ struct Inner {
     env: Env,
     group: TaskGroup,
     options: PoolOptions,
-    slots: Mutex<BTreeMap<SocketAddr, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<SocketAddr, Arc<Slot<conn::Conn, NotSent>>>>,
+    framed: Places,
     seq: AtomicU64,
 }
 
@@ -80,6 +92,7 @@ impl Pool {
             group: group.clone(),
             options,
             slots: Mutex::default(),
+            framed: Places::default(),
             seq: AtomicU64::new(0),
         }))
     }
@@ -105,30 +118,6 @@ impl Pool {
                 method,
                 body,
                 passed_on: false,
-            },
-            deadline,
-        )
-        .await
-    }
-
-    /// As [`Pool::call`], for a call that came from elsewhere and is passed on to the leader: the server there will not
-    /// pass it on once more.
-    ///
-    /// # Errors
-    /// As [`Pool::call`].
-    pub async fn pass_on(
-        &self,
-        addr: SocketAddr,
-        method: &str,
-        body: &[u8],
-        deadline: Duration,
-    ) -> Result<Vec<u8>, CallError> {
-        self.exchange(
-            addr,
-            Call {
-                method,
-                body,
-                passed_on: true,
             },
             deadline,
         )
@@ -174,7 +163,12 @@ impl Pool {
         Err(CallError::NotSent(error))
     }
 
-    /// Addresses that there is a connection to.
+    /// Addresses that there is a connection with frames to.
+    pub fn framed(&self) -> Vec<SocketAddr> {
+        self.0.framed.connected()
+    }
+
+    /// Addresses that there is a connection with streams to.
     pub fn connected(&self) -> Vec<SocketAddr> {
         let slots = self.0.slots.lock();
         slots

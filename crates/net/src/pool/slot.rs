@@ -4,28 +4,42 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::conn::Conn;
-use super::error::NotSent;
+/// A connection: with streams, or with frames.
+pub(super) trait Link {
+    /// True while calls can be made.
+    fn is_open(&self) -> bool;
+}
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Slot {
-    known: Mutex<Known>,
+pub(super) struct Slot<C, E> {
+    known: Mutex<Known<C, E>>,
     dialing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
-struct Known {
-    conn: Option<Arc<Conn>>,
+struct Known<C, E> {
+    conn: Option<Arc<C>>,
     /// Dials that have failed.
     failures: u64,
     /// How the last one did.
-    error: Option<NotSent>,
+    error: Option<E>,
 }
 
-impl Slot {
+impl<C, E> Default for Slot<C, E> {
+    fn default() -> Slot<C, E> {
+        Slot {
+            known: Mutex::new(Known {
+                conn: None,
+                failures: 0,
+                error: None,
+            }),
+            dialing: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl<C: Link, E: Clone> Slot<C, E> {
     /// The connection, if it can be used.
-    pub(super) fn conn(&self) -> Option<Arc<Conn>> {
+    pub(super) fn conn(&self) -> Option<Arc<C>> {
         let known = self.known.lock();
         known.conn.as_ref().filter(|conn| conn.is_open()).cloned()
     }
@@ -34,8 +48,8 @@ impl Slot {
     /// dials.
     pub(super) async fn conn_or_dial(
         &self,
-        dial: impl AsyncFnOnce() -> Result<Arc<Conn>, NotSent>,
-    ) -> Result<Arc<Conn>, NotSent> {
+        dial: impl AsyncFnOnce() -> Result<Arc<C>, E>,
+    ) -> Result<Arc<C>, E> {
         let before = {
             let known = self.known.lock();
             match known.conn.as_ref().filter(|conn| conn.is_open()) {
@@ -69,7 +83,7 @@ impl Slot {
     }
 
     /// Drops the connection if it is this one.
-    pub(super) fn forget(&self, conn: &Arc<Conn>) {
+    pub(super) fn forget(&self, conn: &Arc<C>) {
         let mut known = self.known.lock();
         if known
             .conn

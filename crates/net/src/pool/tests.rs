@@ -209,7 +209,8 @@ async fn a_call_that_is_passed_on_is_told_from_one_that_is_made() {
     w.pool.connect(w.addr).await.unwrap();
     assert_eq!(w.call("Test.Echo", &body).await, Ok(body.clone()));
     assert_eq!(w.methods.passed_on.load(Ordering::SeqCst), 0);
-    let passed_on = w.pool.pass_on(w.addr, "Test.Echo", &body, LONG).await;
+    let line = w.pool.line(w.addr.into()).await.unwrap();
+    let passed_on = line.pass_on("Test.Echo", &body, LONG).await;
     assert_eq!(passed_on, Ok(body));
     assert_eq!(w.methods.passed_on.load(Ordering::SeqCst), 1);
     assert_eq!(w.methods.peers.lock().len(), 1);

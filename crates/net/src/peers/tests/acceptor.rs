@@ -7,23 +7,28 @@ use super::super::frame::MESSAGE_MAX;
 use super::super::hello::{ANSWER_SIZE, Answer, Hello, Purpose, Verdict};
 use super::super::serve::{CONNS_PER_ADDR_MAX, PeerPort, ServeError};
 use super::*;
+use crate::budget::Budget;
 
-struct Served {
-    peer: Peer,
-    ended: TaskHandle<Result<(), ServeError>>,
+pub(super) struct Served {
+    pub(super) peer: Peer,
+    pub(super) ended: TaskHandle<Result<(), ServeError>>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// A connection whose first byte has been read already.
 fn connect(env: &Env, port: &Arc<PeerPort>) -> Served {
+    let budget = Arc::new(Budget::new(1 << 20));
+    let held = Arc::clone(&budget);
     let (mut ours, theirs) = tokio::io::duplex(64 << 10);
     let (own, port) = (env.clone(), Arc::clone(port));
     let ended = env.spawn("served", async move {
         let guest = port.admit(&own, &mut ours, addr(), LIMIT).await?;
-        port.serve(&own, ours, &guest, LIMIT).await
+        port.serve(&own, ours, &guest, LIMIT, &held).await
     });
     Served {
         peer: Peer::new(env, theirs),
         ended,
+        budget,
     }
 }
 
@@ -35,7 +40,7 @@ fn hello(purpose: Purpose) -> Hello {
     }
 }
 
-async fn hear(peer: &mut Peer) -> Option<Answer> {
+pub(super) async fn hear(peer: &mut Peer) -> Option<Answer> {
     let mut bytes = [0; ANSWER_SIZE];
     peer.io.read_exact(&mut bytes).await.ok()?;
     Answer::decode(&bytes)
@@ -43,18 +48,31 @@ async fn hear(peer: &mut Peer) -> Option<Answer> {
 
 /// A connection that was let in.
 async fn welcome(env: &Env, port: &Arc<PeerPort>) -> Served {
-    let mut served = connect(env, port);
-    let hello = hello(Purpose::Calls).encode();
-    served.peer.io.write_all(&hello[1..]).await.unwrap();
+    let mut served = greeted(env, port, Purpose::Calls).await;
     let answer = hear(&mut served.peer).await.unwrap();
     assert_eq!(answer.verdict, Verdict::Welcome);
     assert_eq!((answer.version, answer.from), (1, US));
     served
 }
 
-fn world() -> (Env, Arc<Handler>, Arc<PeerPort>) {
+/// A connection that has said what it is for.
+pub(super) async fn greeted(env: &Env, port: &Arc<PeerPort>, purpose: Purpose) -> Served {
+    let mut served = connect(env, port);
+    let hello = hello(purpose).encode();
+    served.peer.io.write_all(&hello[1..]).await.unwrap();
+    served
+}
+
+/// Connections for the server RPC that an address may have.
+pub(super) const RPC_CONNS_MAX: usize = 3;
+
+pub(super) fn world() -> (Env, Arc<Handler>, Arc<PeerPort>) {
     let (env, handler) = (Env::sim(1).unwrap(), handler());
-    let port = Arc::new(PeerPort::new(Arc::clone(&handler) as Arc<dyn PeerHandler>));
+    let port = Arc::new(PeerPort::new(
+        Arc::clone(&handler) as Arc<dyn PeerHandler>,
+        Arc::clone(&handler) as Arc<dyn crate::Handler>,
+        RPC_CONNS_MAX,
+    ));
     (env, handler, port)
 }
 

@@ -267,6 +267,7 @@ async fn an_answer_to_the_hello_is_believed_only_from_the_server_that_was_meant(
             "another server (03030303-0303-0303-0303-030303030303) lives there",
         ),
         (with(2, 9, [1; 16]), "peer protocol version 9 there, 1 here"),
+        (with(3, 1, [1; 16]), "it does not serve this"),
         (with(4, 1, [1; 16]), "too many connections"),
         (with(9, 1, [1; 16]), "not a server with the peer protocol"),
         (

@@ -1,6 +1,7 @@
 //! Both sides against hand-driven peers, on virtual time.
 
 mod acceptor;
+mod calls;
 mod dialer;
 mod snapshots;
 
@@ -14,11 +15,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tribune_rt::Env;
 
 use super::frame::{Decoder, Frame, HEADER_SIZE, Header, Kind};
 use super::{PeerHandler, PeerId};
+use crate::{CallFailure, CallResult, SnapshotReply};
 
 const US: PeerId = PeerId([1; 16]);
 const THEM: PeerId = PeerId([2; 16]);
@@ -95,6 +97,51 @@ impl PeerHandler for Handler {
             assert!(all.iter().all(|byte| *byte == 7));
             header
         })
+    }
+}
+
+impl crate::Handler for Handler {
+    /// Answers by the method: `Wait` waits for a release, `Long` answers with a mebibyte, `Huge` with more than fits,
+    /// `Fail` fails, `Echo` answers with the body, and nothing else is understood.
+    fn call<'a>(
+        &'a self,
+        peer: SocketAddr,
+        method: &'a str,
+        body: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        assert_eq!(peer, addr());
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let running = Running(&self.running);
+        Box::pin(async move {
+            let _running = running;
+            match method {
+                "Wait" => self.release.notified().await,
+                "Long" => return Ok(vec![b'l'; 1 << 20]),
+                "Huge" => return Ok(vec![b'h'; 64 << 20]),
+                "Fail" => return Err(CallFailure::failed("it failed")),
+                "Echo" => {}
+                _ => return Err(CallFailure::refused(format!("no {method}"))),
+            }
+            Ok(body.to_vec())
+        })
+    }
+
+    fn passed_on<'a>(
+        &'a self,
+        _: SocketAddr,
+        _: &'a str,
+        _: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(b"passed on".to_vec())))
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _: SocketAddr,
+        _: &'a [u8],
+        _: mpsc::Receiver<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = SnapshotReply> + Send + 'a>> {
+        unreachable!("nobody sends one")
     }
 }
 
