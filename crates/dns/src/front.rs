@@ -54,8 +54,8 @@ impl Meters {
     pub(crate) fn new(node: &str) -> Meters {
         let label = node.to_owned();
         Meters {
-            domain: metrics::histogram!(format!("consul.dns.domain_query.{node}"), "node" => label.clone()),
-            reverse: metrics::histogram!(format!("consul.dns.ptr_query.{node}"), "node" => label),
+            domain: metrics::histogram!("dns.domain_query", "node" => label.clone()),
+            reverse: metrics::histogram!("dns.ptr_query", "node" => label),
             dropped: metrics::counter!("tribune.dns.dropped_queries"),
         }
     }

@@ -8,8 +8,9 @@ use tribune_agent::Handle;
 use tribune_rt::Env;
 use tribune_types::text::Text;
 
+use crate::meters::Meters;
 use crate::options::HttpOptions;
-use crate::routes::{Router, Timers};
+use crate::routes::Router;
 
 /// Blocking reads of the agent itself wait so long unless told otherwise.
 const QUERY_TIME_DEFAULT: Duration = Duration::from_secs(300);
@@ -26,8 +27,8 @@ pub(crate) struct Cx {
     pub(crate) options: HttpOptions,
     /// Which handler serves a path.
     pub(crate) router: Router,
-    /// Timers of the routes.
-    pub(crate) timers: Timers,
+    /// What is counted and timed.
+    pub(crate) meters: Meters,
     /// Own node name.
     pub(crate) node: Text,
     /// Own datacenter.
@@ -62,7 +63,7 @@ impl Cx {
             env: env.clone(),
             handle,
             router: Router::new(),
-            timers: Timers::new(),
+            meters: Meters::new(node.clone()),
             node,
             datacenter,
             headers,

@@ -16,6 +16,7 @@ mod gzip;
 mod handlers;
 mod limiter;
 mod listen;
+mod meters;
 mod options;
 mod path;
 mod read;

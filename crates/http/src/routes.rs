@@ -1,11 +1,9 @@
-//! The table of routes: methods, patterns, handlers. `Allow` and the names of timers come from it.
+//! The table of routes: methods, patterns, handlers. `Allow` and the names of timers (`meters`) come from it.
 //!
 //! A pattern that ends in a slash takes everything below it; the longest pattern wins (Go's `ServeMux`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
-
-use metrics::Histogram;
+use std::sync::Arc;
 
 use crate::cx::Cx;
 use crate::handlers::{
@@ -275,44 +273,6 @@ impl Router {
 
 const KV: &str = "/v1/kv/";
 
-/// Timers by route and method, registered at first use.
-pub(crate) struct Timers(Vec<Vec<OnceLock<Histogram>>>);
-
-impl Timers {
-    /// One place per route and method.
-    pub(crate) fn new() -> Timers {
-        Timers(
-            ROUTES
-                .iter()
-                .map(|route| route.methods.iter().map(|_| OnceLock::new()).collect())
-                .collect(),
-        )
-    }
-
-    /// Records the time a request took.
-    pub(crate) fn record(&self, route: usize, method: usize, millis: f64) {
-        if let Some(timer) = self.0.get(route).and_then(|timers| timers.get(method)) {
-            timer
-                .get_or_init(|| metrics::histogram!(metric_name(route, method)))
-                .record(millis);
-        }
-    }
-}
-
-/// `http.GET.v1.kv._`.
-fn metric_name(route: usize, method: usize) -> String {
-    let route = &ROUTES[route];
-    let mut name = format!("http.{}", route.methods[method].0);
-    for part in route.pattern.trim_matches('/').split('/') {
-        name.push('.');
-        name.push_str(part);
-    }
-    if route.pattern.ends_with('/') {
-        name.push_str("._");
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,22 +324,6 @@ mod tests {
             .find(|route| route.pattern == "/v1/kv/")
             .unwrap();
         assert_eq!(kv.allow(), "OPTIONS,GET,PUT,DELETE");
-    }
-
-    #[test]
-    fn timers_are_named_by_method_and_pattern() {
-        let at = |pattern: &str| {
-            ROUTES
-                .iter()
-                .position(|route| route.pattern == pattern)
-                .unwrap()
-        };
-        assert_eq!(metric_name(at("/v1/kv/"), 0), "http.GET.v1.kv._");
-        assert_eq!(metric_name(at("/v1/txn"), 0), "http.PUT.v1.txn");
-        assert_eq!(
-            metric_name(at("/v1/acl/policy/name/"), 0),
-            "http.GET.v1.acl.policy.name._"
-        );
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl Future for Answering {
                 let outcome = std::task::ready!(later.work.as_mut().poll(context));
                 let mut response = outcome.unwrap_or_else(response::error);
                 finish(&later.cx, &mut response, later.gzip);
-                later.cx.record(later.route, later.method, later.start);
+                let status = response.status();
+                later
+                    .cx
+                    .record(later.route, later.method, status, later.start);
                 Poll::Ready(response)
             }
         }
@@ -150,7 +153,7 @@ pub(crate) fn answer(cx: &Arc<Cx>, peer: Option<IpAddr>, request: Request<Incomi
     };
     let mut response = outcome.unwrap_or_else(response::error);
     finish(cx, &mut response, takes_gzip);
-    cx.record(at, method, start);
+    cx.record(at, method, response.status(), start);
     now(response)
 }
 
@@ -173,9 +176,10 @@ fn later(
 }
 
 impl Cx {
-    fn record(&self, route: usize, method: usize, start: Mono) {
+    fn record(&self, route: usize, method: usize, status: StatusCode, start: Mono) {
         let took = self.env.mono().since(start);
-        self.timers.record(route, method, took.as_secs_f64() * 1e3);
+        let millis = took.as_secs_f64() * 1e3;
+        self.meters.record(route, method, status, millis);
     }
 }
 

@@ -15,7 +15,7 @@
 //! connections; idle groups by [`IDLE_COST_MAX`], above which the longest unused go.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ use tribune_types::kv::Key;
 use tribune_types::query::{Query, Reply};
 
 use crate::answer::Shared;
+use crate::figures::ServiceReads;
 use crate::store::Store;
 
 /// Estimated bytes of answers kept without a reader.
@@ -60,6 +61,8 @@ struct Group {
     /// Held while the query is evaluated, so that equal queries wait for one evaluation.
     evaluating: Mutex<()>,
     kept: Mutex<Kept>,
+    /// Made by the first reader; `None` inside if nobody counts these.
+    reads: OnceLock<Option<ServiceReads>>,
 }
 
 #[derive(Default)]
@@ -214,6 +217,14 @@ impl Watch<'_> {
         Ok(Latest { shared, registered })
     }
 
+    /// Counts a read that gave this answer.
+    pub(crate) fn count(&self, shared: &Shared) {
+        let query = &self.group.query;
+        if let Some(reads) = self.group.reads.get_or_init(|| ServiceReads::of(query)) {
+            reads.count(shared.reply());
+        }
+    }
+
     /// Resolves when the answer was touched after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.group.changed.notified()
@@ -248,6 +259,7 @@ impl Inner {
             changed: Notify::new(),
             evaluating: Mutex::new(()),
             kept: Mutex::default(),
+            reads: OnceLock::new(),
         });
         self.by_query.insert(query, id);
         self.groups.insert(id, Arc::clone(&group));

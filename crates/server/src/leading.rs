@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use metrics::{counter, histogram};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use tribune_raft::LeadershipChange;
@@ -15,6 +16,7 @@ use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::time::Mono;
 
+use crate::figures::Stopwatch;
 use crate::{Server, autopilot, reconciling};
 
 /// Wait before establishing leadership is tried again.
@@ -22,6 +24,7 @@ const ESTABLISH_RETRY: Duration = Duration::from_secs(1);
 
 /// Follows leadership changes until the server stops.
 pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<LeadershipChange>) {
+    counter!("raft.state.follower").increment(1);
     let mut term = None;
     loop {
         let change = match term {
@@ -41,11 +44,13 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Lea
             None => return,
             Some(LeadershipChange::Gained { term: gained }) => {
                 info!(term = gained.0, "cluster leadership acquired");
+                counter!("raft.state.leader").increment(1);
                 server.soft().clear();
                 term = Some(gained);
             }
             Some(LeadershipChange::Lost) => {
                 info!("cluster leadership lost");
+                counter!("raft.state.follower").increment(1);
                 server.set_ready(false);
                 server.soft().clear();
                 term = None;
@@ -100,11 +105,12 @@ async fn duties(server: &Server, epoch: u64) {
 }
 
 async fn establish(server: &Server) -> Result<(), RpcError> {
-    server
-        .raft()
-        .read_barrier()
-        .await
-        .map_err(|_| RpcError::NoLeader)?;
+    {
+        counter!("raft.barrier").increment(1);
+        let _timed = Stopwatch::start(server.env(), &histogram!("leader.barrier"));
+        let reached = server.raft().read_barrier().await;
+        reached.map_err(|_| RpcError::NoLeader)?;
+    }
     let version = server.store().load().version.clone();
     {
         let now = server.env().mono();
@@ -139,6 +145,7 @@ async fn end_sessions(server: &Server, now: Mono) {
     let due = server.soft().sessions.lock().due(now);
     for id in due {
         debug!(session = %id, "session TTL expired");
+        let _timed = Stopwatch::start(server.env(), &histogram!("session_ttl.invalidate"));
         if let Err(err) = server.propose(Command::SessionDestroy(id)).await {
             warn!(session = %id, %err, "failed to end an expired session");
             server
@@ -153,10 +160,11 @@ async fn end_sessions(server: &Server, now: Mono) {
 }
 
 async fn reap_tombstones(server: &Server, now: Mono) {
-    let due = server.soft().tombstones.lock().due(now);
-    if let Some(index) = due
-        && let Err(err) = server.propose(Command::ReapTombstones(index)).await
-    {
+    let Some(index) = server.soft().tombstones.lock().due(now) else {
+        return;
+    };
+    let _timed = Stopwatch::start(server.env(), &histogram!("leader.reapTombstones"));
+    if let Err(err) = server.propose(Command::ReapTombstones(index)).await {
         warn!(index = index.0, %err, "failed to reap tombstones");
         server.soft().tombstones.lock().on_delete(now, index);
     }

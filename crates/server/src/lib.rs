@@ -11,6 +11,7 @@ mod authorize;
 mod autopilot;
 mod bootstrapping;
 mod directory;
+mod figures;
 mod forward;
 mod health;
 mod hold;
@@ -49,6 +50,7 @@ use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 
 pub use authorize::{Access, Authorizer};
+pub use figures::Stopwatch;
 pub use options::{Bootstrap, ServerOptions};
 pub use recovering::RecoveredServer;
 pub use route::Origin;
@@ -58,6 +60,7 @@ pub use tribune_leader::reconcile::NodeFacts;
 use autopilot::Autopilot;
 use bootstrapping::Promise;
 use directory::Directory;
+use figures::Figures;
 use hub::Hub;
 use membership::Membership;
 use peers::PeerTransport;
@@ -119,6 +122,7 @@ struct Inner {
     leaving: AtomicBool,
     ready: AtomicBool,
     blocking: AtomicUsize,
+    figures: Figures,
     tasks: TaskGroup,
 }
 
@@ -138,6 +142,7 @@ impl Server {
         let hub = Arc::new(Hub::new(Arc::clone(&store)));
         let soft = Arc::new(Soft::new(env.clone()));
         let machine = machine::StateMachine::new(
+            env,
             state,
             Arc::clone(&store),
             Arc::clone(&hub),
@@ -184,6 +189,7 @@ impl Server {
             leaving: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             blocking: AtomicUsize::new(0),
+            figures: Figures::new(),
             tasks,
         }));
         if let Some(changes) = server.raft().take_leadership_events() {
@@ -200,6 +206,10 @@ impl Server {
             .0
             .tasks
             .spawn("leader-watch", watching::run(server.clone()));
+        server
+            .0
+            .tasks
+            .spawn("figures", figures::run(server.clone()));
         if let Bootstrap::Expect(expect) = bootstrap {
             let founding = bootstrapping::run(server.clone(), expect);
             server.0.tasks.spawn("bootstrap", founding);
@@ -392,7 +402,12 @@ impl Server {
 
     pub(crate) fn count_blocking(&self) -> BlockingGuard<'_> {
         self.0.blocking.fetch_add(1, Ordering::Relaxed);
-        BlockingGuard(&self.0.blocking)
+        self.figures().blocking.increment(1.0);
+        BlockingGuard(self)
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// Name of this node.
@@ -402,10 +417,11 @@ impl Server {
 }
 
 /// Counts a blocking query while it lives.
-pub(crate) struct BlockingGuard<'a>(&'a AtomicUsize);
+pub(crate) struct BlockingGuard<'a>(&'a Server);
 
 impl Drop for BlockingGuard<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.figures().blocking.decrement(1.0);
+        self.0.0.blocking.fetch_sub(1, Ordering::Relaxed);
     }
 }

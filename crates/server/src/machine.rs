@@ -9,14 +9,18 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use metrics::histogram;
 use tracing::{error, info};
 use tribune_raft::{Committed, Machine, SnapshotSource};
+use tribune_rt::Env;
 use tribune_state::{Applied, Effect, State, Version, WatchKey};
 use tribune_types::command::Outcome;
 use tribune_types::error::StateError;
 use tribune_types::id::{Index, LogIndex};
+use tribune_types::uuid::parse_query;
 use tribune_wire::entry;
 
+use crate::figures::{Applying, Stopwatch, millis};
 use crate::hub::Hub;
 use crate::snapshots;
 use crate::soft::Soft;
@@ -24,24 +28,29 @@ use crate::store::Store;
 
 /// The state with those who must hear of its changes.
 pub(crate) struct StateMachine {
+    env: Env,
     state: State,
     store: Arc<Store>,
     hub: Arc<Hub>,
     soft: Arc<Soft>,
+    timers: Applying,
 }
 
 impl StateMachine {
     pub(crate) fn new(
+        env: &Env,
         state: State,
         store: Arc<Store>,
         hub: Arc<Hub>,
         soft: Arc<Soft>,
     ) -> StateMachine {
         StateMachine {
+            env: env.clone(),
             state,
             store,
             hub,
             soft,
+            timers: Applying::new(),
         }
     }
 
@@ -55,7 +64,16 @@ impl StateMachine {
             }
         };
         let index = Index(committed.index.0 + self.state.index_offset());
+        let is_known = |id: &str| {
+            let id = parse_query(id).ok().flatten();
+            id.is_some_and(|id| self.state.version().prepared_query(&id).is_some())
+        };
+        let timer = self.timers.of(&command, is_known);
+        let began = self.env.mono();
         let mut applied = self.state.apply(index, command);
+        if let Some(timer) = timer {
+            timer.record(millis(self.env.mono().since(began)));
+        }
         let ready = applied
             .effects
             .iter()
@@ -99,6 +117,7 @@ impl StateMachine {
 
 impl Machine for StateMachine {
     fn apply(&mut self, batch: &[Committed], out: &mut Vec<Outcome>) {
+        let began = self.env.mono();
         let mut touched = Vec::new();
         let mut effects = Vec::new();
         for committed in batch {
@@ -110,10 +129,13 @@ impl Machine for StateMachine {
         // Lock delays first: they must hold before anyone can see that a lock is free.
         self.soft.on_effects(effects);
         self.publish(touched);
+        let took = self.env.mono().since(began);
+        self.timers.batch.record(millis(took));
+        self.timers.batch_count.set(batch.len() as f64);
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotSource> {
-        Box::new(Source(self.state.version()))
+        Box::new(Source(self.state.version(), self.env.clone()))
     }
 
     fn restore(&mut self, from: &mut dyn Read, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
@@ -124,10 +146,11 @@ impl Machine for StateMachine {
 }
 
 /// A version on its way to disk or to another server.
-struct Source(Version);
+struct Source(Version, Env);
 
 impl SnapshotSource for Source {
     fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let _timed = Stopwatch::start(&self.1, &histogram!("fsm.persist"));
         snapshots::write_internal(&self.0, out)
     }
 }

@@ -19,6 +19,7 @@ use tribune_types::query::{Consistency, Instance, ReadOptions};
 use tribune_types::text::Text;
 
 use crate::Server;
+use crate::figures::Stopwatch;
 use crate::route::Need;
 
 /// The node of the agent that asks.
@@ -82,6 +83,7 @@ impl Server {
         request: &ExecuteQueryRemote,
         options: &ReadOptions,
     ) -> Result<ExecutedQuery, RpcError> {
+        let _timed = Stopwatch::start(self.env(), &self.figures().execute_remote);
         let consistency = self
             .read_guarantee(Need::Read(options.consistency), options)
             .await?;
@@ -102,6 +104,7 @@ impl Server {
         request: &ExecuteQuery,
         options: &ReadOptions,
     ) -> Result<ExplainedQuery, RpcError> {
+        let _timed = Stopwatch::start(self.env(), &self.figures().explain);
         let consistency = self
             .read_guarantee(Need::Read(options.consistency), options)
             .await?;

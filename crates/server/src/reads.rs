@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use tribune_raft::ReadGuarantee;
 use tribune_state::{ReadContext, WatchKeys};
 use tribune_types::caller::Caller;
@@ -20,6 +21,7 @@ use tribune_types::text::text;
 
 use crate::Server;
 use crate::answer::{Answer, Shared};
+use crate::figures::Stopwatch;
 use crate::hub::{shown, worth_sharing};
 use crate::route::{Need, Origin, Route, View, decide};
 
@@ -108,6 +110,11 @@ impl Server {
             Need::Read(Consistency::Consistent) => ReadGuarantee::Quorum,
             _ => ReadGuarantee::Lease,
         };
+        if confirmed == ReadGuarantee::Quorum && self.is_leader() {
+            counter!("raft.verify_leader").increment(1);
+        }
+        let _timed = (confirmed == ReadGuarantee::Quorum)
+            .then(|| Stopwatch::start(self.env(), &self.figures().consistent_read));
         let mut hold = self.hold();
         if self.may_catch_up(need, options) && self.raft().read_index(confirmed).await.is_ok() {
             return self.caught_up(confirmed, options).await;
@@ -209,8 +216,12 @@ impl Server {
         let cx = ReadContext {
             datacenter: &self.options().datacenter,
         };
+        self.figures().queries.increment(1);
         if worth_sharing(query) {
-            return Ok(self.hub().watch(query).latest(&cx)?.shared);
+            let watch = self.hub().watch(query);
+            let shared = watch.latest(&cx)?.shared;
+            watch.count(&shared);
+            return Ok(shared);
         }
         let mut keys = WatchKeys::new();
         let (reply, index) = self.store().load().version.read(query, &cx, &mut keys)?;
@@ -236,9 +247,11 @@ impl Server {
         let _blocking = self.count_blocking();
         loop {
             let changed = watch.changed();
+            self.figures().queries.increment(1);
             let latest = watch.latest(&cx)?;
             let replaced = self.store().load().epoch != epoch;
             if latest.shared.index() > options.min_index || replaced {
+                watch.count(&latest.shared);
                 return Ok(latest.shared);
             }
             if !latest.registered {
@@ -249,7 +262,11 @@ impl Server {
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = self.env().sleep_until(deadline) => return Ok(watch.latest(&cx)?.shared),
+                () = self.env().sleep_until(deadline) => {
+                    let shared = watch.latest(&cx)?.shared;
+                    watch.count(&shared);
+                    return Ok(shared);
+                }
                 () = self.stop().cancelled() => return Err(RpcError::ShuttingDown),
             }
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use metrics::histogram;
 use tracing::{info, warn};
 use tribune_leader::reconcile::{self, Agent, Known, ServerFacts, Step};
 use tribune_state::Version;
@@ -20,6 +21,7 @@ use tribune_types::error::RpcError;
 use tribune_types::text::{Text, fold, text};
 
 use crate::Server;
+use crate::figures::Stopwatch;
 use crate::joining::Joining;
 use crate::membership::News;
 
@@ -115,6 +117,7 @@ async fn follow(server: &Server, joining: &mut Joining, names: &BTreeSet<Text>) 
 /// Compares everything: all members, and all nodes of the catalog that were members once. What comes out are the members
 /// about which the peer set is not right yet.
 async fn whole_pass(server: &Server, joining: &mut Joining) -> BTreeSet<Text> {
+    let _timed = Stopwatch::start(server.env(), &histogram!("leader.reconcile"));
     // Whatever is news now is part of the pass.
     server.membership().take_news();
     let mut names: BTreeSet<Text> = server.membership().names().into_iter().collect();
@@ -165,6 +168,7 @@ fn plan(server: &Server, version: &Version, name: &Text) -> Option<Step> {
 
 /// Proposes one step. A refusal concerns this member alone; the next whole pass tries again.
 async fn carry_out(server: &Server, node: Text, step: Step) {
+    let _timed = Stopwatch::start(server.env(), &histogram!("leader.reconcileMember"));
     let (command, done) = match step {
         Step::Alive(register) => (
             Command::Register(register),

@@ -58,7 +58,7 @@ async fn look(env: &Env, config: &RaftConfig) -> Result<MembershipView, StartErr
     let store = Arc::new(Store::new(state.version()));
     let hub = Arc::new(Hub::new(Arc::clone(&store)));
     let soft = Arc::new(Soft::new(env.clone()));
-    let machine = machine::StateMachine::new(state, store, hub, soft);
+    let machine = machine::StateMachine::new(env, state, store, hub, soft);
     let raft = Raft::open(env, config.clone(), Box::new(machine), Arc::new(NoPeers)).await?;
     // Filled by the core's first turn.
     let mut stored = raft.membership();

@@ -20,6 +20,7 @@ use tribune_types::uuid::parse_query;
 use tribune_types::write::{PeerRef, Write, WriteReply};
 use tribune_wire::{entry, rpc};
 
+use crate::figures::Stopwatch;
 use crate::forward::unreadable;
 use crate::route::{Need, Origin};
 use crate::{Server, validate};
@@ -112,6 +113,7 @@ impl Server {
         ops: &[TxnOp],
         consistency: Consistency,
     ) -> Result<WriteReply, RpcError> {
+        let _timed = Stopwatch::start(self.env(), &self.figures().txn_read);
         let need = Need::Read(consistency);
         let options = ReadOptions {
             consistency,
@@ -133,6 +135,8 @@ impl Server {
 
     /// Writes as the leader. `NoLeader` says that nothing was proposed.
     async fn write_here(&self, write: Write) -> Result<WriteReply, RpcError> {
+        let _timed =
+            { self.figures().of_write(&write) }.map(|timer| Stopwatch::start(self.env(), timer));
         match write {
             Write::Register(mut register) => {
                 validate::register(&mut register)?;
@@ -236,7 +240,13 @@ impl Server {
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, RpcError> {
         let mut payload = Vec::new();
         entry::encode(&command, &mut payload);
-        match self.raft().propose(Bytes::from(payload)).await {
+        self.figures().proposals.increment(1);
+        let timed = Stopwatch::start(self.env(), &self.figures().commit_time);
+        let outcome = self.raft().propose(Bytes::from(payload)).await;
+        if outcome.is_err() {
+            timed.discard();
+        }
+        match outcome {
             Ok(Outcome::Refused(err)) => Err(RpcError::State(err)),
             Ok(outcome) => Ok(outcome),
             Err(ProposeError::Refused { .. }) if self.stop().is_cancelled() => {

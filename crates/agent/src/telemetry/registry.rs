@@ -1,4 +1,7 @@
 //! The series of this process: current interval, last complete interval, totals since the start.
+//!
+//! A series lives as long as the process, whatever the filters say, because code keeps handles to it: a reload only changes
+//! whether and how it is shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use tribune_types::time::Wall;
 
 /// Series kept; further ones are dropped, so that label values that clients choose cannot fill the memory.
 pub(super) const SERIES_MAX: usize = 20_000;
+/// Bytes of a name with its labels; what is longer is dropped, for the same reason.
+const KEY_SIZE_MAX: usize = 512;
 
 /// How names are shown, and which are.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +113,8 @@ impl Aggregate {
 /// One series.
 #[derive(Debug)]
 pub(super) struct Series {
-    pub(super) name: String,
+    /// The name it is shown under; `None` while the filter drops it.
+    shown: RwLock<Option<Arc<str>>>,
     pub(super) labels: Vec<(String, String)>,
     pub(super) kind: Kind,
     /// Bits of a gauge's value.
@@ -195,11 +201,16 @@ impl CounterFn for Series {
 
 impl GaugeFn for Series {
     fn increment(&self, value: f64) {
-        GaugeFn::set(self, self.gauge() + value);
+        // The closure always says yes, so this cannot fail.
+        let _ = self
+            .gauge
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+                Some((f64::from_bits(bits) + value).to_bits())
+            });
     }
 
     fn decrement(&self, value: f64) {
-        GaugeFn::set(self, self.gauge() - value);
+        GaugeFn::increment(self, -value);
     }
 
     fn set(&self, value: f64) {
@@ -213,12 +224,26 @@ impl HistogramFn for Series {
     }
 }
 
-type SeriesMap = BTreeMap<(Kind, Key), Option<Arc<Series>>>;
+type SeriesMap = BTreeMap<(Kind, Key), Arc<Series>>;
+
+/// A series with the name it is shown under.
+pub(super) struct Shown {
+    pub(super) name: Arc<str>,
+    series: Arc<Series>,
+}
+
+impl std::ops::Deref for Shown {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.series
+    }
+}
 
 /// All series.
 pub(super) struct Registry {
+    /// Taken after `series` where both are.
     naming: RwLock<Naming>,
-    /// `None` for series that the filter drops.
     series: RwLock<SeriesMap>,
     /// End of the last complete interval.
     closed: Mutex<Option<Wall>>,
@@ -233,42 +258,49 @@ impl Registry {
         }
     }
 
-    /// Applies new filters. Series start anew under their new names.
+    /// Applies new filters, to the series there are as well.
     pub(super) fn rename(&self, naming: Naming) {
+        let all = self.series.write();
+        for ((kind, key), series) in all.iter() {
+            *series.shown.write() = naming.shown(key.name(), *kind).map(Arc::from);
+        }
         *self.naming.write() = naming;
-        self.series.write().clear();
     }
 
-    /// The series of a key; `None` if filtered or too many.
+    /// The series of a key; `None` if there are too many, or its name is too long.
     fn series(&self, kind: Kind, key: &Key) -> Option<Arc<Series>> {
         let wanted = (kind, key.clone());
         if let Some(found) = self.series.read().get(&wanted) {
-            return found.clone();
+            return Some(Arc::clone(found));
         }
-        let shown = self.naming.read().shown(key.name(), kind);
-        let mut all = self.series.write();
-        if all.len() >= SERIES_MAX {
+        let labels: Vec<(String, String)> = key
+            .labels()
+            .map(|l| (l.key().to_owned(), l.value().to_owned()))
+            .collect();
+        let label_size = labels.iter().map(|(key, value)| key.len() + value.len());
+        if key.name().len() + label_size.sum::<usize>() > KEY_SIZE_MAX {
             return None;
         }
-        let made = shown.map(|name| {
-            let labels = key
-                .labels()
-                .map(|l| (l.key().to_owned(), l.value().to_owned()))
-                .collect();
+        let mut all = self.series.write();
+        if all.len() >= SERIES_MAX && !all.contains_key(&wanted) {
+            return None;
+        }
+        let shown = self.naming.read().shown(key.name(), kind);
+        let made = || {
             Arc::new(Series {
-                name,
+                shown: RwLock::new(shown.map(Arc::from)),
                 labels,
                 kind,
                 gauge: AtomicU64::new(0),
                 figures: Mutex::default(),
             })
-        });
-        all.entry(wanted).or_insert(made).clone()
+        };
+        Some(Arc::clone(all.entry(wanted).or_insert_with(made)))
     }
 
     /// Ends an interval.
     pub(super) fn close_interval(&self, now: Wall) {
-        for series in self.series.read().values().flatten() {
+        for series in self.series.read().values() {
             let mut figures = series.figures.lock();
             figures.last = std::mem::take(&mut figures.current);
             figures.last_values = std::mem::take(&mut figures.values);
@@ -281,9 +313,14 @@ impl Registry {
         *self.closed.lock()
     }
 
-    /// All series, sorted by kind and name.
-    pub(super) fn all(&self) -> Vec<Arc<Series>> {
-        let mut all: Vec<Arc<Series>> = self.series.read().values().flatten().cloned().collect();
+    /// All series that are shown, sorted by kind and name.
+    pub(super) fn all(&self) -> Vec<Shown> {
+        let shown = |series: &Arc<Series>| {
+            let name = series.shown.read().clone()?;
+            let series = Arc::clone(series);
+            Some(Shown { name, series })
+        };
+        let mut all: Vec<Shown> = self.series.read().values().filter_map(shown).collect();
         all.sort_by(|a, b| (a.kind, &a.name, &a.labels).cmp(&(b.kind, &b.name, &b.labels)));
         all
     }
@@ -373,5 +410,63 @@ mod tests {
         registry.close_interval(Wall(2));
         assert_eq!(series.interval(false).count, 0);
         assert_eq!(series.total().count, 3);
+    }
+
+    #[test]
+    fn a_reload_shows_and_hides_series_that_code_holds_handles_to() {
+        let registry = Registry::new(naming(None, &[], &[], true));
+        let held = registry
+            .series(Kind::Counter, &Key::from_name("rpc.query"))
+            .expect("fits");
+        let shown = || -> Vec<(Arc<str>, f64)> {
+            let all = registry.all().into_iter();
+            all.map(|shown| (Arc::clone(&shown.name), shown.total().sum))
+                .collect()
+        };
+        CounterFn::increment(&*held, 1);
+        registry.rename(naming(None, &[], &["consul.rpc"], true));
+        CounterFn::increment(&*held, 1);
+        assert_eq!(shown(), []);
+        registry.rename(naming(None, &[], &[], true));
+        CounterFn::increment(&*held, 1);
+        assert_eq!(shown(), [(Arc::from("consul.rpc.query"), 3.0)]);
+    }
+
+    #[test]
+    fn names_that_clients_choose_take_bounded_memory() {
+        let registry = Registry::new(naming(None, &[], &[], true));
+        let of = |service: String| {
+            let labels = vec![metrics::Label::new("service", service)];
+            registry.series(
+                Kind::Counter,
+                &Key::from_parts("health.service.query", labels),
+            )
+        };
+        assert!(of("s".repeat(KEY_SIZE_MAX)).is_none());
+        for n in 0..SERIES_MAX {
+            assert!(of(n.to_string()).is_some());
+        }
+        assert!(of("one more".to_owned()).is_none());
+        assert!(of("7".to_owned()).is_some(), "those that are there stay");
+        assert_eq!(registry.all().len(), SERIES_MAX);
+    }
+
+    #[test]
+    fn a_gauge_that_many_threads_move_ends_where_it_should() {
+        let registry = Registry::new(naming(None, &[], &[], true));
+        let gauge = registry
+            .series(Kind::Gauge, &Key::from_name("rpc.queries_blocking"))
+            .expect("fits");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        GaugeFn::increment(&*gauge, 2.0);
+                        GaugeFn::decrement(&*gauge, 1.0);
+                    }
+                });
+            }
+        });
+        assert_eq!(gauge.gauge(), 4000.0);
     }
 }

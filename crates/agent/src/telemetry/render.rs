@@ -7,7 +7,7 @@ use serde::Serialize;
 use tribune_types::time::Wall;
 
 use super::INTERVAL;
-use super::registry::{Kind, Registry, Series};
+use super::registry::{Kind, Registry, Shown};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -91,7 +91,7 @@ pub(super) fn json(registry: &Registry, now: Wall, pretty: bool) -> Bytes {
     written.map_or_else(|_| Bytes::new(), |()| Bytes::from(out))
 }
 
-fn sampled_value(series: &Series, current: bool) -> Option<SampledValue<'_>> {
+fn sampled_value(series: &Shown, current: bool) -> Option<SampledValue<'_>> {
     let figures = series.interval(current);
     (figures.count > 0).then(|| SampledValue {
         name: &series.name,
@@ -121,7 +121,9 @@ pub(super) fn prometheus(registry: &Registry) -> Bytes {
     let mut described = String::new();
     let mut all = registry.all();
     all.sort_by(|a, b| (&a.name, a.kind, &a.labels).cmp(&(&b.name, b.kind, &b.labels)));
-    for series in &all {
+    // What code keeps a handle of and never used says nothing.
+    let used = |series: &&Shown| series.kind == Kind::Gauge || series.total().count > 0;
+    for series in all.iter().filter(used) {
         let name = prometheus_name(&series.name);
         let kind = match series.kind {
             Kind::Gauge => "gauge",
@@ -190,7 +192,7 @@ fn line(
 fn prometheus_name(name: &str) -> String {
     name.chars()
         .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' {
+            if c.is_ascii_alphanumeric() || matches!(c, '_' | ':') {
                 c
             } else {
                 '_'

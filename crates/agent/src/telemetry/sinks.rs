@@ -14,7 +14,7 @@ use tribune_config::config::TelemetryConfig;
 use tribune_rt::Env;
 use tribune_rt::net::{BindOptions, TcpStream, UdpSocket};
 
-use super::registry::{Kind, Registry, Series};
+use super::registry::{Kind, Registry, Shown};
 
 /// Bytes of one datagram; fits every common link.
 const DATAGRAM: usize = 1400;
@@ -86,7 +86,7 @@ fn report(sink: &'static str, sent: std::io::Result<()>) {
 }
 
 /// One line, or nothing if the series had no value in the interval.
-fn encode(series: &Series, dialect: Dialect, tags: &[String]) -> Option<String> {
+fn encode(series: &Shown, dialect: Dialect, tags: &[String]) -> Option<String> {
     let (value, unit) = match series.kind {
         Kind::Gauge => (series.gauge(), "g"),
         Kind::Counter => (non_empty(series)?.0, "c"),
@@ -118,7 +118,7 @@ fn encode(series: &Series, dialect: Dialect, tags: &[String]) -> Option<String> 
 }
 
 /// Sum and mean of the last interval.
-fn non_empty(series: &Series) -> Option<(f64, f64)> {
+fn non_empty(series: &Shown) -> Option<(f64, f64)> {
     let figures = series.interval(false);
     (figures.count > 0).then(|| (figures.sum, figures.mean()))
 }
