@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tribune_config::Config;
 use tribune_server::{Origin, Server, SnapshotRestore, SnapshotSave};
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
@@ -16,6 +17,7 @@ use tribune_types::write::{Write, WriteReply};
 use crate::Answer;
 use crate::client::Client;
 use crate::federation::{Remote, Router};
+use crate::own_requests::OwnRequests;
 
 /// The way to the servers.
 pub(crate) enum Cluster {
@@ -27,6 +29,8 @@ pub(crate) enum Cluster {
         datacenter: Text,
         /// The ways to the others; `None` without a WAN pool.
         router: Option<Arc<Router>>,
+        /// What this agent itself asks.
+        own: OwnRequests,
     },
     /// Servers elsewhere.
     Remote(Arc<Client>),
@@ -34,11 +38,36 @@ pub(crate) enum Cluster {
 
 impl Cluster {
     /// The way into the server of this process, and from there to other datacenters.
-    pub(crate) fn own(server: Server, datacenter: Text, router: Option<Arc<Router>>) -> Cluster {
+    pub(crate) fn own(
+        server: Server,
+        datacenter: Text,
+        router: Option<Arc<Router>>,
+        own: OwnRequests,
+    ) -> Cluster {
         Cluster::Own {
             server,
             datacenter,
             router,
+            own,
+        }
+    }
+
+    /// Takes in new limits.
+    pub(crate) fn reload(&self, config: &Config) {
+        match self {
+            Cluster::Own { own, .. } => own.reload(config),
+            Cluster::Remote(client) => client.reload(config),
+        }
+    }
+
+    /// Counts a request of this agent, as against those that arrive on the server port. A client counts what it sends.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub(crate) fn admit(&self) -> Result<(), RpcError> {
+        match self {
+            Cluster::Own { own, .. } => own.admit(),
+            Cluster::Remote(_) => Ok(()),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod info;
 mod local_state;
 pub mod logs;
 pub mod node_id;
+mod own_requests;
 mod peers_file;
 mod persist;
 mod prepared;
@@ -33,5 +34,4 @@ pub use handle::Handle;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use persist::fuzzing;
-pub use prepared::{CachedExecution, ExecutedFreshness};
 pub use tribune_server::answer::{Answer, Form, Shared};

@@ -108,11 +108,15 @@ impl RpcServer {
         match call {
             Call::Ping => reply.extend_from_slice(rpc::EMPTY),
             Call::Leader(envelope) => {
-                let leader = self.handle.status_leader(named(&envelope)).await?;
+                let leader = { &self.handle.inner.cluster }
+                    .status_leader(named(&envelope))
+                    .await?;
                 rpc::encode_text(&leader, &mut reply);
             }
             Call::Peers(envelope) => {
-                let peers = self.handle.status_peers(named(&envelope)).await?;
+                let peers = { &self.handle.inner.cluster }
+                    .status_peers(named(&envelope))
+                    .await?;
                 rpc::encode_texts(&peers, &mut reply);
             }
             Call::RaftStats => {
@@ -145,7 +149,8 @@ impl RpcServer {
                 options,
             } => {
                 let (caller, options) = reading(&envelope, peer, options)?;
-                let executed = self.handle.execute_query(&caller, &request, &options);
+                let cluster = &self.handle.inner.cluster;
+                let executed = cluster.execute_query(&caller, &request, &options);
                 rpc::encode_executed_query(&Box::pin(executed).await?, &mut reply);
             }
             Call::ExecuteQueryRemote {
@@ -165,7 +170,8 @@ impl RpcServer {
                 options,
             } => {
                 let (caller, options) = reading(&envelope, peer, options)?;
-                let explained = self.handle.explain_query(&caller, &request, &options);
+                let cluster = &self.handle.inner.cluster;
+                let explained = cluster.explain_query(&caller, &request, &options);
                 rpc::encode_explained_query(&Box::pin(explained).await?, &mut reply);
             }
             Call::Answered {
@@ -234,7 +240,8 @@ impl RpcServer {
             ..options
         };
         let caller = caller(&envelope, peer);
-        let answer = self.handle.read(&caller, query.clone(), &options).await?;
+        let cluster = &self.handle.inner.cluster;
+        let answer = cluster.read(&caller, query.clone(), &options).await?;
         let meta = &answer.meta;
         if matches!(answer.reply(), Reply::Kv(_) | Reply::Keys(_)) {
             // Every key has its own.

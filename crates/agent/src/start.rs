@@ -30,8 +30,9 @@ pub use crate::local_state::{Applied, Reload};
 use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
+use crate::own_requests::OwnRequests;
 use crate::peers_file::PeersFile;
-use crate::prepared::Executions;
+use crate::prepared::executions;
 use crate::rpc::RpcServer;
 use crate::telemetry::Telemetry;
 
@@ -186,7 +187,8 @@ impl Agent {
                     .addrs
                     .serf_wan_advertise
                     .map(|_| Router::new(env, &tasks, &config, dc.clone()));
-                Cluster::own(server.clone(), dc.clone(), router)
+                let own = OwnRequests::new(env, &config);
+                Cluster::own(server.clone(), dc.clone(), router, own)
             }
             None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config))),
         });
@@ -199,9 +201,7 @@ impl Agent {
                 let cache = cache.clone();
                 Box::new(move |config| {
                     telemetry.reload(config, &host);
-                    if let Some(client) = cluster.client() {
-                        client.reload(config);
-                    }
+                    cluster.reload(config);
                     cache.reload(config);
                     applied(config);
                 })
@@ -237,7 +237,7 @@ impl Agent {
             local,
             cluster,
             cache,
-            executions: Executions::new(env),
+            executions: executions(env),
             lan: Some(lan.clone()),
             wan: wan.clone(),
             telemetry,

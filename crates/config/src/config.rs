@@ -731,7 +731,7 @@ pub struct Reloadable {
     pub tls: TlsFiles,
     /// DNS answers and recursors.
     pub dns: DnsConfig,
-    /// Requests per second of a client agent; `None` is no limit.
+    /// Requests per second that an agent makes of its servers, or of itself as one; `None` is no limit.
     pub rpc_rate: Option<f64>,
     /// Burst of `rpc_rate`. Default 1000.
     pub rpc_max_burst: u32,

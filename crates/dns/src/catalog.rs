@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribune_agent::{Answer, ExecutedFreshness, Freshness, Handle};
+use tribune_agent::{Answer, Freshness, Handle};
 use tribune_types::caller::Caller;
 use tribune_types::duration::parse_go_signed;
 use tribune_types::error::RpcError;
@@ -57,7 +57,7 @@ impl Catalog {
                 if is_cached(&query, settings) {
                     let kept = Freshness::default();
                     let cached = handle.read_cached_now(&caller, &query, &options, kept)?;
-                    return Some(fact(Ok(cached.answer)));
+                    return Some(fact(Ok(cached.value)));
                 }
                 handle.read_now(&caller, &query, &options).map(fact)
             }
@@ -75,7 +75,7 @@ impl Catalog {
                 Some((query, options)) if is_cached(&query, settings) => {
                     let (caller, kept) = (Caller::internal(), Freshness::default());
                     let cached = handle.read_cached(&caller, &query, &options, kept).await;
-                    fact(cached.map(|cached| cached.answer))
+                    fact(cached.map(|cached| cached.value))
                 }
                 Some((query, options)) => {
                     fact(handle.read(&Caller::internal(), query, &options).await)
@@ -88,15 +88,13 @@ impl Catalog {
                             return executed(done, settings);
                         }
                         let max_age = settings.options.cache_max_age;
-                        let freshness = ExecutedFreshness {
+                        let freshness = Freshness {
                             max_age: Some(max_age).filter(|max| !max.is_zero()),
                             stale_if_error: None,
                         };
                         let cached =
                             handle.execute_query_cached(&caller, &request, &options, freshness);
-                        let done = cached
-                            .await
-                            .map(|found| ExecutedQuery::clone(&found.executed));
+                        let done = cached.await.map(|found| ExecutedQuery::clone(&found.value));
                         executed(done, settings)
                     }
                     None => Fact::Failed,
@@ -204,7 +202,7 @@ fn executed(done: Result<ExecutedQuery, RpcError>, settings: &Settings) -> Fact 
 
 fn count_stale(meta: &QueryMeta) {
     if meta.last_contact > STALE_AFTER {
-        metrics::counter!("consul.dns.stale_queries").increment(1);
+        metrics::counter!("dns.stale_queries").increment(1);
     }
 }
 

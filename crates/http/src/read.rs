@@ -119,6 +119,7 @@ impl ReadPlan {
         let control = req.cache_control()?;
         self.cached = (cx.options.use_cache && req.params.has("cached")).then_some(Freshness {
             max_age: control.max_age,
+            stale_if_error: control.stale_if_error,
         });
         Ok(self)
     }
@@ -222,7 +223,7 @@ impl Finish {
 
     /// An answer from the cache. It was fetched from any server, and shows the guarantee that was asked for.
     fn cached(self, cached: Cached, options: &ReadOptions) -> Response {
-        let mut answer = cached.answer;
+        let mut answer = cached.value;
         answer.meta.consistency = options.consistency;
         let mut response = self.answer(&answer);
         let found = HeaderValue::from_static(if cached.hit { "HIT" } else { "MISS" });

@@ -10,12 +10,11 @@ use tribune_rt::{CancellationToken, TaskGroup};
 use tribune_types::error::RpcError;
 use tribune_types::time::Mono;
 
-use super::{Cached, Key};
+use super::Cached;
 use crate::Answer;
 
 /// An entry.
 pub(super) struct Entry {
-    refreshed: bool,
     state: Mutex<State>,
     changed: Notify,
     used: AtomicU64,
@@ -25,7 +24,7 @@ pub(super) struct Entry {
 
 #[derive(Default)]
 struct State {
-    kept: Option<(Answer, Mono)>,
+    kept: Option<Answer>,
     /// Since when nothing is known to keep it fresh.
     lost: Option<Mono>,
     failures: u64,
@@ -33,9 +32,8 @@ struct State {
 }
 
 impl Entry {
-    pub(super) fn new(key: &Key, now: Mono, tasks: &TaskGroup) -> Entry {
+    pub(super) fn new(now: Mono, tasks: &TaskGroup) -> Entry {
         Entry {
-            refreshed: key.is_refreshed(),
             state: Mutex::default(),
             changed: Notify::new(),
             used: AtomicU64::new(now.0),
@@ -56,16 +54,10 @@ impl Entry {
     /// What is kept, as an answer that was not at hand.
     pub(super) fn kept(&self, now: Mono) -> Option<Cached> {
         let state = self.state.lock();
-        let (answer, fetched) = state.kept.as_ref()?;
-        let age = if self.refreshed {
-            state.lost.map_or(Duration::ZERO, |lost| now.since(lost))
-        } else {
-            now.since(*fetched)
-        };
         Some(Cached {
-            answer: answer.clone(),
+            value: state.kept.clone()?,
             hit: false,
-            age,
+            age: state.lost.map_or(Duration::ZERO, |lost| now.since(lost)),
         })
     }
 
@@ -88,9 +80,9 @@ impl Entry {
     }
 
     /// A fetch succeeded.
-    pub(super) fn set(&self, answer: Answer, now: Mono) {
+    pub(super) fn set(&self, answer: Answer) {
         *self.state.lock() = State {
-            kept: Some((answer, now)),
+            kept: Some(answer),
             ..State::default()
         };
         self.changed.notify_waiters();

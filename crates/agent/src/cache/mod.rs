@@ -5,11 +5,14 @@
 //! with the index of what is kept, so that an entry is as new as a blocking query. Entries that nobody asks for are given
 //! up after three days; when there are too many, the one that was not asked for longest.
 //!
-//! What has no index to wait for ([`Query::Datacenters`]) is kept as it is, and asked again when a request wants it newer.
+//! What has no index to wait for ([`Query::Datacenters`], what prepared queries found) is [`Kept`] as it is, and asked again
+//! when a request wants it newer.
 //!
 //! Memory: an entry, its task and its place in a server for each query that was asked, at most [`ENTRIES_MAX`].
 
 mod entry;
+mod kept;
+mod names;
 mod refresh;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,8 @@ use tribune_types::text::Text;
 use crate::Answer;
 use crate::cluster::Cluster;
 use entry::Entry;
+pub(crate) use kept::Kept;
+pub(crate) use names::Names;
 
 /// Entries at the same time.
 const ENTRIES_MAX: usize = 4096;
@@ -48,22 +53,27 @@ type Fetch = Box<
         + Sync,
 >;
 
-/// An answer from the cache.
+/// What nobody asked for in this time is given up.
+const UNUSED_MAX: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// An answer from a cache.
 #[derive(Debug, Clone)]
-pub struct Cached {
+pub struct Cached<V = Answer> {
     /// The answer.
-    pub answer: Answer,
+    pub value: V,
     /// It was at hand, nobody was asked or waited for.
     pub hit: bool,
     /// How long ago it was known to be current; zero while the query that keeps it fresh waits in a server.
     pub age: Duration,
 }
 
-/// How new an answer must be.
+/// How new an answer must be. Only for what is not kept fresh anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Freshness {
-    /// Fetched no longer ago than this; `None` is any age. Only for what is not kept fresh anyway.
+    /// Found no longer ago than this; `None` is any age, zero is now.
     pub max_age: Option<Duration>,
+    /// If it cannot be found anew, so much older will do.
+    pub stale_if_error: Option<Duration>,
 }
 
 /// What makes requests share an entry.
@@ -93,7 +103,6 @@ impl Key {
             Query::Services { .. } => &Names::LIST_SERVICES,
             Query::ServiceNodes(_) => &Names::SERVICES,
             Query::ServiceHealth { .. } => &Names::HEALTH,
-            Query::Datacenters => &Names::DATACENTERS,
             _ => &Names::OTHER,
         }
     }
@@ -109,6 +118,8 @@ struct Inner {
     fetch: Fetch,
     entries: Mutex<HashMap<Key, Arc<Entry>>>,
     rate: Mutex<Rate>,
+    /// What nothing refreshes.
+    kept: Kept<Key, Answer>,
 }
 
 /// How often one entry may be fetched.
@@ -150,6 +161,7 @@ impl Cache {
             fetch,
             entries: Mutex::default(),
             rate: Mutex::new(rate),
+            kept: Kept::new(env, &Names::DATACENTERS),
         }))
     }
 
@@ -167,7 +179,10 @@ impl Cache {
         freshness: Freshness,
     ) -> Option<Cached> {
         let key = Key::new(caller, query, options);
-        self.at_hand(&key, options.min_index, freshness)
+        match key.is_refreshed() {
+            true => self.at_hand(&key, options.min_index),
+            false => self.0.kept.get_now(&key, freshness),
+        }
     }
 
     /// The answer, fetched or waited for if it must be. Cancel safe.
@@ -182,8 +197,12 @@ impl Cache {
         freshness: Freshness,
     ) -> Result<Cached, RpcError> {
         let key = Key::new(caller, query, options);
+        if !key.is_refreshed() {
+            let find = || refresh::ask(&self.0, &key, Index(0));
+            return self.0.kept.get(key.clone(), freshness, find).await;
+        }
         let min_index = options.min_index;
-        if let Some(hit) = self.at_hand(&key, min_index, freshness) {
+        if let Some(hit) = self.at_hand(&key, min_index) {
             return Ok(hit);
         }
         let env = &self.0.env;
@@ -191,19 +210,16 @@ impl Cache {
             .filter(|wait| !wait.is_zero())
             .unwrap_or(WAIT_MAX);
         let deadline = env.mono() + wait.min(WAIT_MAX);
-        let entry = self.entry(&key, freshness);
+        let (entry, is_new) = self.entry(&key);
         let failures = entry.failures();
-        let known = entry.kept(env.mono()).is_some();
         let names = key.metrics();
-        metrics::counter!(if known { names.waited } else { names.new }).increment(1);
+        names::count(if is_new { names.new } else { names.waited });
         loop {
             let mut changed = pin!(entry.changed());
             // Enabled before the look, so that no change falls between.
             changed.as_mut().enable();
             let kept = entry.kept(env.mono());
-            if let Some(cached) = &kept
-                && (!key.is_refreshed() || is_above(cached, min_index))
-            {
+            if let Some(cached) = kept.as_ref().filter(|kept| is_above(kept, min_index)) {
                 return Ok(cached.clone());
             }
             if let Some(err) = entry.failed_since(failures) {
@@ -222,35 +238,26 @@ impl Cache {
         }
     }
 
-    fn at_hand(&self, key: &Key, min_index: Index, freshness: Freshness) -> Option<Cached> {
+    fn at_hand(&self, key: &Key, min_index: Index) -> Option<Cached> {
         let now = self.0.env.mono();
         let entry = self.0.entries.lock().get(key).cloned()?;
         entry.touch(now);
-        let mut cached = entry.kept(now)?;
-        let will_do = if key.is_refreshed() {
-            is_above(&cached, min_index)
-        } else {
-            freshness.max_age.is_none_or(|max| cached.age <= max)
-        };
-        if !will_do {
-            return None;
-        }
-        metrics::counter!(key.metrics().hit).increment(1);
+        let mut cached = entry.kept(now).filter(|kept| is_above(kept, min_index))?;
+        names::count(key.metrics().hit);
         cached.hit = true;
         Some(cached)
     }
 
-    /// The entry for `key`; made, with its task, if there is none that will do.
-    fn entry(&self, key: &Key, freshness: Freshness) -> Arc<Entry> {
+    /// The entry for `key`, and whether it had to be made, with its task.
+    fn entry(&self, key: &Key) -> (Arc<Entry>, bool) {
         let now = self.0.env.mono();
         let mut entries = self.0.entries.lock();
         if let Some(entry) = entries.get(key) {
             entry.touch(now);
-            let too_old = |kept: Cached| freshness.max_age.is_some_and(|max| kept.age > max);
-            if key.is_refreshed() || !entry.kept(now).is_some_and(too_old) {
-                return Arc::clone(entry);
-            }
-        } else if entries.len() >= ENTRIES_MAX {
+            return (Arc::clone(entry), false);
+        }
+        let before = entries.len();
+        if before >= ENTRIES_MAX {
             let oldest = { entries.iter() }
                 .min_by_key(|(_, entry)| entry.used())
                 .map(|(key, _)| key.clone());
@@ -258,13 +265,13 @@ impl Cache {
                 gone.end();
             }
         }
-        let entry = Arc::new(Entry::new(key, now, &self.0.tasks));
+        let entry = Arc::new(Entry::new(now, &self.0.tasks));
         entries.insert(key.clone(), Arc::clone(&entry));
-        metrics::gauge!("consul.cache.entries_count").set(entries.len() as f64);
+        names::entries_changed(entries.len() as f64 - before as f64);
         drop(entries);
         let run = refresh::run(Arc::clone(&self.0), key.clone(), Arc::clone(&entry));
         self.0.tasks.spawn("cache-entry", run);
-        entry
+        (entry, true)
     }
 }
 
@@ -277,40 +284,11 @@ impl Inner {
             .is_some_and(|there| Arc::ptr_eq(there, entry))
         {
             entries.remove(key);
-            metrics::gauge!("consul.cache.entries_count").set(entries.len() as f64);
+            names::entries_changed(-1.0);
         }
     }
 }
 
 fn is_above(cached: &Cached, min_index: Index) -> bool {
-    min_index.0 == 0 || cached.answer.meta.index > min_index
-}
-
-/// Names of counters (agent.md section 11).
-struct Names {
-    hit: &'static str,
-    new: &'static str,
-    waited: &'static str,
-    fetched: &'static str,
-    failed: &'static str,
-}
-
-macro_rules! names {
-    ($name:literal) => {
-        Names {
-            hit: concat!("consul.cache.", $name, ".hit"),
-            new: concat!("consul.cache.", $name, ".miss_new"),
-            waited: concat!("consul.cache.", $name, ".miss_block"),
-            fetched: concat!("consul.cache.", $name, ".fetch_success"),
-            failed: concat!("consul.cache.", $name, ".fetch_error"),
-        }
-    };
-}
-
-impl Names {
-    const LIST_SERVICES: Names = names!("catalog-list-services");
-    const SERVICES: Names = names!("catalog-services");
-    const HEALTH: Names = names!("health-services");
-    const DATACENTERS: Names = names!("catalog-datacenters");
-    const OTHER: Names = names!("other");
+    min_index.0 == 0 || cached.value.meta.index > min_index
 }

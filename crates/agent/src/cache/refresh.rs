@@ -11,13 +11,11 @@ use tribune_types::id::Index;
 use tribune_types::query::{Consistency, ReadOptions};
 
 use super::entry::Entry;
-use super::{Inner, Key};
+use super::{Inner, Key, UNUSED_MAX, names};
 use crate::Answer;
 
 /// How long a query waits for a change before it asks again.
 const FETCH_WAIT: Duration = Duration::from_secs(10 * 60);
-/// What nobody asked for in this time is given up.
-const UNUSED_MAX: Duration = Duration::from_secs(72 * 60 * 60);
 /// Failures in a row after which there are pauses.
 const FAILURES_FREE: u32 = 3;
 /// Longest pause, before its random part.
@@ -34,9 +32,7 @@ pub(super) async fn run(cache: Arc<Inner>, key: Key, entry: Arc<Entry>) {
         () = entry.ended() => {}
         () = keep(&cache, &key, &entry) => {}
     }
-    if key.is_refreshed() {
-        cache.remove(&key, &entry);
-    }
+    cache.remove(&key, &entry);
 }
 
 async fn keep(cache: &Inner, key: &Key, entry: &Arc<Entry>) {
@@ -50,20 +46,15 @@ async fn keep(cache: &Inner, key: &Key, entry: &Arc<Entry>) {
         admit(cache, &mut rate).await;
         match fetch(cache, key, index, entry).await {
             Ok(answer) => {
-                metrics::counter!("consul.cache.fetch_success").increment(1);
-                metrics::counter!(names.fetched).increment(1);
+                names.count_fetch(true);
                 let new = answer.meta.index;
                 // An index that went back counts from the beginning.
                 index = if new < index { Index(0) } else { new };
                 failures = 0;
-                entry.set(answer, cache.env.mono());
-                if !key.is_refreshed() {
-                    return;
-                }
+                entry.set(answer);
             }
             Err(err) => {
-                metrics::counter!("consul.cache.fetch_error").increment(1);
-                metrics::counter!(names.failed).increment(1);
+                names.count_fetch(false);
                 if !entry.fail(err, cache.env.mono()) {
                     // Whoever asks next tries again.
                     cache.remove(key, entry);
@@ -75,7 +66,7 @@ async fn keep(cache: &Inner, key: &Key, entry: &Arc<Entry>) {
             }
         }
         if cache.env.mono().since(entry.used()) > UNUSED_MAX {
-            metrics::counter!("consul.cache.evict_expired").increment(1);
+            names::expired(1);
             return;
         }
     }
@@ -95,7 +86,7 @@ async fn admit(cache: &Inner, rate: &mut RateLimit) {
 }
 
 /// Asks for something newer than `index`. Any server may answer: what is kept is as old as it happens to be anyway.
-async fn fetch(cache: &Inner, key: &Key, index: Index, entry: &Entry) -> Result<Answer, RpcError> {
+pub(super) async fn ask(cache: &Inner, key: &Key, index: Index) -> Result<Answer, RpcError> {
     let caller = Caller {
         token: key.token.clone(),
         addr: None,
@@ -107,7 +98,12 @@ async fn fetch(cache: &Inner, key: &Key, index: Index, entry: &Entry) -> Result<
         consistency: Consistency::Stale,
         max_stale: None,
     };
-    let mut asked = pin!((cache.fetch)(caller, key.query.clone(), options));
+    (cache.fetch)(caller, key.query.clone(), options).await
+}
+
+/// As [`ask`], and tells the entry when that waits in a server.
+async fn fetch(cache: &Inner, key: &Key, index: Index, entry: &Entry) -> Result<Answer, RpcError> {
+    let mut asked = pin!(ask(cache, key, index));
     match cache.env.timeout(CONNECTED_AFTER, asked.as_mut()).await {
         Ok(answer) => answer,
         Err(_) => {

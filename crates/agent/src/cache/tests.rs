@@ -140,9 +140,10 @@ impl World {
         };
         let freshness = Freshness {
             max_age: max_age.map(Duration::from_secs),
+            ..Freshness::default()
         };
         let got = { self.cache.get(&caller, query, &options, freshness) }.await?;
-        Ok((got.answer.meta.index.0, got.hit, got.age.as_secs()))
+        Ok((got.value.meta.index.0, got.hit, got.age.as_secs()))
     }
 
     async fn sleep(&self, secs: u64) {

@@ -31,7 +31,9 @@ impl Handle {
         query: &Query,
         options: &ReadOptions,
     ) -> Option<Result<Answer, RpcError>> {
-        self.inner.cluster.read_now(caller, query, options)
+        let cluster = &self.inner.cluster;
+        let done = cluster.read_now(caller, query, options)?;
+        Some(cluster.admit().and(done))
     }
 
     /// Reads, waiting for the index in `options` if one is given. Cancel safe: dropping it unparks the request.
@@ -44,6 +46,7 @@ impl Handle {
         query: Query,
         options: &ReadOptions,
     ) -> Result<Answer, RpcError> {
+        self.inner.cluster.admit()?;
         self.inner.cluster.read(caller, query, options).await
     }
 
@@ -84,6 +87,7 @@ impl Handle {
         datacenter: Option<&str>,
         write: Write,
     ) -> Result<WriteReply, RpcError> {
+        self.inner.cluster.admit()?;
         self.write_from(Origin::Asked, caller, datacenter, write)
             .await
     }
@@ -187,6 +191,7 @@ impl Handle {
     /// # Errors
     /// The datacenter is unknown.
     pub async fn status_leader(&self, datacenter: Option<&str>) -> Result<String, RpcError> {
+        self.inner.cluster.admit()?;
         self.inner.cluster.status_leader(datacenter).await
     }
 
@@ -195,6 +200,7 @@ impl Handle {
     /// # Errors
     /// The datacenter is unknown.
     pub async fn status_peers(&self, datacenter: Option<&str>) -> Result<Vec<String>, RpcError> {
+        self.inner.cluster.admit()?;
         self.inner.cluster.status_peers(datacenter).await
     }
 
@@ -207,6 +213,7 @@ impl Handle {
         caller: &Caller,
         datacenter: Option<&str>,
     ) -> Result<OperatorHealth, RpcError> {
+        self.inner.cluster.admit()?;
         self.operator_health_from(Origin::Asked, caller, datacenter)
             .await
     }

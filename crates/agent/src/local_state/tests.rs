@@ -95,14 +95,15 @@ impl World {
         let logs = crate::logs::Logs::start(&env, &crate::logs::LogOptions::silent()).unwrap();
         let local = LocalAgent::new(&env, &identity, Arc::clone(&config), parts).unwrap();
         let tasks = env.group(&stop);
-        let cluster = Arc::new(Cluster::own(server, text("dc1"), None));
+        let own = crate::own_requests::OwnRequests::new(&env, &config);
+        let cluster = Arc::new(Cluster::own(server, text("dc1"), None, own));
         let cache = crate::cache::Cache::new(&env, &tasks, Arc::clone(&cluster), &config);
         let inner = crate::handle::Inner {
             identity,
             local: Arc::clone(&local),
             cluster,
             cache,
-            executions: crate::prepared::Executions::new(&env),
+            executions: crate::prepared::executions(&env),
             lan: None,
             wan: None,
             telemetry,

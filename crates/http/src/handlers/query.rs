@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{AGE, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use tribune_agent::{CachedExecution, ExecutedFreshness};
+use tribune_agent::{Cached, Freshness};
 use tribune_api::errors::{ApiError, parse_int};
 use tribune_api::json::go_quote;
 use tribune_api::params::parse_bool;
@@ -171,7 +171,7 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
     let caller = req.caller.clone();
     if cx.options.use_cache && req.params.has("cached") {
         let control = req.cache_control()?;
-        let freshness = ExecutedFreshness {
+        let freshness = Freshness {
             max_age: control.max_age,
             stale_if_error: control.stale_if_error,
         };
@@ -196,8 +196,13 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
 }
 
 /// An outcome from the cache. It came from any server, and shows the guarantee that was asked for.
-fn from_cache(cx: &Cx, cached: &CachedExecution, options: &ReadOptions, pretty: bool) -> Response {
-    let mut executed = ExecutedQuery::clone(&cached.executed);
+fn from_cache(
+    cx: &Cx,
+    cached: &Cached<Arc<ExecutedQuery>>,
+    options: &ReadOptions,
+    pretty: bool,
+) -> Response {
+    let mut executed = ExecutedQuery::clone(&cached.value);
     executed.meta.consistency = options.consistency;
     let mut response = found(cx, &executed, pretty);
     let headers = response.headers_mut();

@@ -4,15 +4,17 @@
 //! The server that is asked first looks elsewhere on behalf of whoever asks: it sends the rendered query to one datacenter
 //! after the other, in the order of `tribune_local::failover_order`, until one has instances. A datacenter that says
 //! nothing within [`FAILOVER_TIMEOUT`] counts as tried, like one that fails.
-
-mod kept;
+//!
+//! What was found is kept for requests that take an answer from the agent's cache. Who asks and from where does not count
+//! there: distances are those of the first who asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 use tribune_local::failover_order;
-use tribune_types::caller::Caller;
+use tribune_rt::Env;
+use tribune_types::caller::{Caller, Token};
 use tribune_types::error::RpcError;
 use tribune_types::prepared::{
     ExecuteQuery, ExecuteQueryRemote, ExecutedQuery, ExplainedQuery, PreparedQuery,
@@ -21,15 +23,31 @@ use tribune_types::query::{Consistency, ReadOptions};
 use tribune_types::text::Text;
 use tribune_wire::rpc;
 
-use crate::Handle;
+use crate::cache::{Kept, Names};
 use crate::cluster::Cluster;
 use crate::federation::Router;
-
-pub(crate) use kept::Executions;
-pub use kept::{CachedExecution, ExecutedFreshness};
+use crate::{Cached, Freshness, Handle};
 
 /// How long one datacenter may take to say whether it has instances. Whoever asked waits for all that are tried.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What prepared queries found lately.
+pub(crate) type Executions = Kept<ExecutionKey, Arc<ExecutedQuery>>;
+
+/// Nothing was found yet.
+pub(crate) fn executions(env: &Env) -> Executions {
+    Kept::new(env, &Names::PREPARED_QUERIES)
+}
+
+/// What makes requests share what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ExecutionKey {
+    name: Text,
+    limit: i64,
+    connect: bool,
+    datacenter: Option<Text>,
+    token: Token,
+}
 
 impl Handle {
     /// As [`Handle::execute_query`] if that needs no waiting: on a server, under a guarantee that it can give at once, and
@@ -41,11 +59,25 @@ impl Handle {
         options: &ReadOptions,
     ) -> Option<Result<ExecutedQuery, RpcError>> {
         let server = self.inner.cluster.server()?;
-        match server.execute_query_now(caller, request, options)? {
-            Ok((query, executed)) if executed.nodes.is_empty() && may_fail_over(&query) => None,
-            Ok((_, executed)) => Some(Ok(executed)),
-            Err(err) => Some(Err(err)),
+        let timed = server.time_execution();
+        let done = match server.execute_query_now(caller, request, options) {
+            Some(Ok((query, executed))) => {
+                let is_over = !executed.nodes.is_empty() || !may_fail_over(&query);
+                is_over.then_some(Ok(executed))
+            }
+            Some(Err(err)) => Some(Err(err)),
+            None => None,
+        };
+        if done.is_some()
+            && let Err(err) = self.inner.cluster.admit()
+        {
+            return Some(Err(err));
         }
+        if done.is_none() {
+            // It begins again, and is timed there.
+            timed.discard();
+        }
+        done
     }
 
     /// Carries out a prepared query, in other datacenters if nothing is left here and it says so. Cancel safe.
@@ -59,10 +91,9 @@ impl Handle {
         request: &ExecuteQuery,
         options: &ReadOptions,
     ) -> Result<ExecutedQuery, RpcError> {
-        self.inner
-            .cluster
-            .execute_query(caller, request, options)
-            .await
+        let cluster = &self.inner.cluster;
+        cluster.admit()?;
+        cluster.execute_query(caller, request, options).await
     }
 
     /// Carries out a prepared query, or gives what it found lately if that will do. Any server may answer, whatever
@@ -75,18 +106,25 @@ impl Handle {
         caller: &Caller,
         request: &ExecuteQuery,
         options: &ReadOptions,
-        freshness: ExecutedFreshness,
-    ) -> Result<CachedExecution, RpcError> {
+        freshness: Freshness,
+    ) -> Result<Cached<Arc<ExecutedQuery>>, RpcError> {
         let any_server = ReadOptions {
             datacenter: options.datacenter.clone(),
             consistency: Consistency::Stale,
             ..ReadOptions::default()
         };
-        let find = || self.execute_query(caller, request, &any_server);
-        let executions = &self.inner.executions;
-        executions
-            .get(caller, request, options, freshness, find)
-            .await
+        let key = ExecutionKey {
+            name: request.name.clone(),
+            limit: request.limit,
+            connect: request.connect,
+            datacenter: options.datacenter.clone(),
+            token: caller.token.clone(),
+        };
+        let find = || async {
+            let executed = self.execute_query(caller, request, &any_server).await;
+            executed.map(Arc::new)
+        };
+        self.inner.executions.get(key, freshness, find).await
     }
 
     /// Carries out a query of another datacenter in this one, or that which `options` names.
@@ -123,21 +161,31 @@ impl Handle {
         options: &ReadOptions,
     ) -> Result<ExplainedQuery, RpcError> {
         let cluster = &self.inner.cluster;
-        if let Some(remote) = cluster.abroad(options.datacenter.as_deref())? {
-            return remote
-                .client()
-                .explain_query(caller, request, options)
-                .await;
-        }
-        match &**cluster {
-            Cluster::Own { server, .. } => server.explain_query(caller, request, options).await,
-            Cluster::Remote(client) => client.explain_query(caller, request, options).await,
-        }
+        cluster.admit()?;
+        cluster.explain_query(caller, request, options).await
     }
 }
 
 impl Cluster {
-    async fn execute_query(
+    /// As [`Handle::explain_query`].
+    pub(crate) async fn explain_query(
+        &self,
+        caller: &Caller,
+        request: &ExecuteQuery,
+        options: &ReadOptions,
+    ) -> Result<ExplainedQuery, RpcError> {
+        if let Some(remote) = self.abroad(options.datacenter.as_deref())? {
+            let client = remote.client();
+            return client.explain_query(caller, request, options).await;
+        }
+        match self {
+            Cluster::Own { server, .. } => server.explain_query(caller, request, options).await,
+            Cluster::Remote(client) => client.explain_query(caller, request, options).await,
+        }
+    }
+
+    /// As [`Handle::execute_query`].
+    pub(crate) async fn execute_query(
         &self,
         caller: &Caller,
         request: &ExecuteQuery,
@@ -155,6 +203,7 @@ impl Cluster {
                 return client.execute_query(caller, request, options).await;
             }
         };
+        let _timed = server.time_execution();
         let (query, executed) = server.execute_query(caller, request, options).await?;
         match self.router() {
             Some(router) if executed.nodes.is_empty() && may_fail_over(&query) => {
