@@ -231,6 +231,9 @@ impl Port {
             // It counts among its own kind from now on.
             drop(place.permit);
             metrics::counter!("rpc.peer.accept").increment(1);
+            if guest.is_for_raft() {
+                metrics::counter!("rpc.raft_handoff").increment(1);
+            }
             let limit = self.options.message_timeout;
             let budget = self.budget(peer);
             peers.serve(&self.env, stream, &guest, limit, &budget).await

@@ -15,6 +15,7 @@ mod clock;
 mod codec;
 mod config;
 mod error;
+mod figures;
 mod following;
 mod leadership;
 mod log;

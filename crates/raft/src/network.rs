@@ -11,8 +11,10 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tribune_rt::Env;
 
 use crate::codec::{Answer, Request};
+use crate::figures::{PeerFigures, Stopwatch};
 use crate::leadership::Standing;
 use crate::snapshot::SnapshotData;
 use crate::transport::{Transport, TransportError};
@@ -20,6 +22,7 @@ use crate::types::{Member, RaftNodeId, Snapshot, TypeConfig, Vote};
 
 /// Makes one [`Peer`] per target.
 pub(crate) struct Network {
+    pub(crate) env: Env,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) standing: Arc<Standing>,
     /// How long a peer has to store entries. The library's limit is the heartbeat's period, which a slow disk
@@ -32,9 +35,11 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: RaftNodeId, node: &Member) -> Peer {
         Peer {
+            env: self.env.clone(),
             transport: self.transport.clone(),
             standing: self.standing.clone(),
             store_limit: self.store_limit,
+            figures: PeerFigures::new(target),
             target,
             member: node.clone(),
         }
@@ -42,9 +47,11 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 pub(crate) struct Peer {
+    env: Env,
     transport: Arc<dyn Transport>,
     standing: Arc<Standing>,
     store_limit: Duration,
+    figures: PeerFigures,
     target: RaftNodeId,
     member: Member,
 }
@@ -121,11 +128,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         if let Some(committed) = &rpc.leader_commit {
             self.standing.tell_committed(committed.index);
         }
-        let limit = if rpc.entries.is_empty() {
-            option.soft_ttl()
+        let (timer, limit) = if rpc.entries.is_empty() {
+            (&self.figures.heartbeat, option.soft_ttl())
         } else {
-            option.soft_ttl().max(self.store_limit)
+            self.figures.entries.increment(rpc.entries.len() as u64);
+            let limit = option.soft_ttl().max(self.store_limit);
+            (&self.figures.append, limit)
         };
+        let _timed = Stopwatch::start(&self.env, timer.clone());
         match self.call(Request::Append(rpc), limit).await? {
             Answer::Append(response) => Ok(response),
             _ => unexpected(),

@@ -20,6 +20,7 @@ use tribune_types::time::Mono;
 use crate::apply::Applier;
 use crate::config::RaftConfig;
 use crate::error::{BootstrapError, OpenError, ProposeError, ReadError};
+use crate::figures::{self, Stopwatch};
 use crate::following::{self, LeaderChanges};
 use crate::leadership::{Core, LeadershipChange, Standing, Watcher};
 use crate::log::{LogOptions, LogStore};
@@ -202,9 +203,11 @@ impl Raft {
         let applied = Arc::new(Progress::default());
         let applier = Applier::new(env.clone(), machine, snapshots.clone(), applied.clone());
         let standing = Arc::new(Standing::default());
+        log.tell_standing(standing.clone());
         let starting = {
             let (id, log, lib) = (config.id, log.clone(), library.clone());
             let network = Network {
+                env: env.clone(),
                 transport: transport.clone(),
                 standing: standing.clone(),
                 store_limit: Duration::from_millis(library.election_timeout_min)
@@ -276,6 +279,13 @@ impl Raft {
             snapshotting: tokio::sync::Mutex::new(()),
         }));
         tasks.spawn("raft-watch", watcher.run());
+        if !env.is_sim() {
+            // Where a process has many nodes, nobody reads what they count.
+            tasks.spawn(
+                "raft-roles",
+                figures::follow_roles(raft.0.core.clone(), tasks.stop().clone()),
+            );
+        }
         let due = raft.clone();
         tasks.spawn(
             "raft-snapshots",
@@ -559,6 +569,9 @@ impl Raft {
     /// When it cannot be written; the node goes on and the older snapshots stay.
     pub async fn trigger_snapshot(&self) -> std::io::Result<Option<LogIndex>> {
         let _one_at_a_time = self.0.snapshotting.lock().await;
+        let timed = |name| Stopwatch::start(&self.0.env, metrics::histogram!(name));
+        let _whole = timed("raft.snapshot.takeSnapshot");
+        let create = timed("raft.snapshot.create");
         let stopped = |_| std::io::Error::other(self.stop_reason());
         let view = self.0.core.with_state_machine(|applier: &mut Applier| {
             Box::pin(std::future::ready(applier.view()))
@@ -571,6 +584,8 @@ impl Raft {
             return Ok(None);
         }
         let index = meta.last_log_id.map(|id| LogIndex(id.index));
+        drop(create);
+        let persist = timed("raft.snapshot.persist");
         let store = self.0.snapshots.clone();
         let data = if store.is_durable() {
             let write = move || store.save(meta, source.as_mut());
@@ -579,6 +594,7 @@ impl Raft {
         } else {
             store.install(SnapshotData::later(meta))?
         };
+        drop(persist);
         let offered = self
             .0
             .core

@@ -3,11 +3,13 @@
 //! A message that no correct peer sends gets an answer too, and changes nothing.
 
 use bytes::Bytes;
+use metrics::histogram;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::codec::{Answer, Request, SnapshotHeader};
+use crate::figures::Stopwatch;
 use crate::raft::Raft;
 use crate::types::{LogId, Snapshot, TypeConfig, Vote};
 
@@ -38,6 +40,11 @@ impl Raft {
     }
 
     async fn on_append(&self, request: AppendEntriesRequest<TypeConfig>) -> Answer {
+        let timer = match request.entries.is_empty() {
+            true => histogram!("raft.rpc.processHeartbeat"),
+            false => histogram!("raft.rpc.appendEntries"),
+        };
+        let _timed = Stopwatch::start(&self.0.env, timer);
         if let Err(what) = check_append(&request) {
             return Answer::Failed(what.to_owned());
         }
@@ -56,6 +63,7 @@ impl Raft {
     }
 
     async fn on_vote(&self, mut request: VoteRequest<TypeConfig>) -> Answer {
+        let _timed = Stopwatch::start(&self.0.env, histogram!("raft.rpc.requestVote"));
         if let Some(answer) = self.answer_removed(&request) {
             return answer;
         }
@@ -122,6 +130,7 @@ impl Raft {
         header: Bytes,
         body: &mut (dyn AsyncRead + Send + Unpin),
     ) -> std::io::Result<Answer> {
+        let _timed = Stopwatch::start(&self.0.env, histogram!("raft.rpc.installSnapshot"));
         let header = SnapshotHeader::decode(header)?;
         let Some(vote) = header.vote else {
             return Err(std::io::Error::other("a snapshot without a vote"));

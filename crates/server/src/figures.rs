@@ -17,7 +17,6 @@
 //! | `raft.apply`, `raft.commitTime` | counter, timer | proposals, and how long each took until it was applied here |
 //! | `raft.barrier`, `raft.verify_leader` | counter | how often a majority was asked whether this server leads: at the start of a term, for a read |
 //! | `raft.fsm.apply`, `raft.commitNumLogs` | timer, gauge | applying what was committed together, and how many entries that were |
-//! | `raft.state.leader`, `raft.state.follower` | counter | how often this server became one |
 //! | `raft.applied_index`, `raft.last_index` | gauge | how far the log is |
 //! | `raft.leader.lastContact` | sample | how long ago each follower answered, on the leader, ms |
 //!

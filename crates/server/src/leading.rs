@@ -24,7 +24,6 @@ const ESTABLISH_RETRY: Duration = Duration::from_secs(1);
 
 /// Follows leadership changes until the server stops.
 pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<LeadershipChange>) {
-    counter!("raft.state.follower").increment(1);
     let mut term = None;
     loop {
         let change = match term {
@@ -44,13 +43,11 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Lea
             None => return,
             Some(LeadershipChange::Gained { term: gained }) => {
                 info!(term = gained.0, "cluster leadership acquired");
-                counter!("raft.state.leader").increment(1);
                 server.soft().clear();
                 term = Some(gained);
             }
             Some(LeadershipChange::Lost) => {
                 info!("cluster leadership lost");
-                counter!("raft.state.follower").increment(1);
                 server.set_ready(false);
                 server.soft().clear();
                 term = None;

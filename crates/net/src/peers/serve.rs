@@ -112,6 +112,13 @@ pub(crate) struct Guest {
     _permit: Permit,
 }
 
+impl Guest {
+    /// It comes for consensus, not with calls of the server RPC.
+    pub(crate) fn is_for_raft(&self) -> bool {
+        matches!(self.purpose, Purpose::Calls | Purpose::Snapshot)
+    }
+}
+
 impl PeerPort {
     /// A port whose requests go to `handler`, and calls of the server RPC to `rpc`, for which an address may have
     /// `rpc_conns_max` connections; 0 is no limit.

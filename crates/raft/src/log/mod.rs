@@ -23,6 +23,8 @@ use tokio::sync::{Notify, oneshot};
 use tribune_rt::disk::Disk;
 use tribune_rt::{CancellationToken, Env};
 
+use crate::figures::LogFigures;
+use crate::leadership::Standing;
 use crate::types::IoFlushed;
 use crate::wal::{Item, Wal, WalError};
 use index::Index;
@@ -45,6 +47,7 @@ struct Shared {
     full: AtomicBool,
     /// Fired when the writer has ended and touches no file any more.
     ended: CancellationToken,
+    figures: LogFigures,
 }
 
 /// Where segments are read from.
@@ -97,6 +100,11 @@ pub(crate) struct LogOptions {
 }
 
 impl LogStore {
+    /// Tells the log who leads, for its figures.
+    pub(crate) fn tell_standing(&self, standing: Arc<Standing>) {
+        self.0.figures.tell_standing(standing);
+    }
+
     /// Opens the log in `dir` and starts its writer; blocks for the replay. `None` keeps the log
     /// in memory.
     pub(crate) fn open(
@@ -117,7 +125,7 @@ impl LogStore {
                 dir: dir.clone(),
             }),
         );
-        let writer = Writer::new(store.0.clone(), wal);
+        let writer = Writer::new(env, store.0.clone(), wal);
         if env.is_sim() {
             env.spawn("log-writer", writer.run_as_task(env.clone()));
         } else {
@@ -141,6 +149,7 @@ impl LogStore {
             files,
             full: AtomicBool::new(false),
             ended: CancellationToken::new(),
+            figures: LogFigures::new(),
         }))
     }
 

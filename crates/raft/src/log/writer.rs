@@ -21,6 +21,7 @@ use crate::wal::{Item, Position, Wal, WriteError};
 const FULL_RETRY: Duration = Duration::from_millis(250);
 
 pub(super) struct Writer {
+    env: Env,
     shared: Arc<Shared>,
     wal: Wal,
     items: Vec<Item>,
@@ -39,8 +40,9 @@ enum Step {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, wal: Wal) -> Self {
+    pub(super) fn new(env: &Env, shared: Arc<Shared>, wal: Wal) -> Self {
         Self {
+            env: env.clone(),
             shared,
             wal,
             items: Vec::new(),
@@ -89,9 +91,19 @@ impl Writer {
             return if stop { Step::Stop } else { Step::Idle };
         }
         self.positions.clear();
+        let began = self.env.mono();
         match self.wal.write(&self.items, &mut self.positions) {
             Ok(()) => {
                 self.note_flushed(self.items.len(), false);
+                let entries = self.items.iter();
+                let entries = entries.filter(|item| matches!(item, Item::Entry { .. }));
+                match entries.count() {
+                    0 => {}
+                    count => {
+                        let took = self.env.mono().since(began);
+                        self.shared.figures.stored(count, took);
+                    }
+                }
                 let purged = self.items.iter().any(|item| matches!(item, Item::Purge(_)));
                 self.items.clear();
                 self.complete(Ok(()));
