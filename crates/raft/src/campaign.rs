@@ -1,6 +1,6 @@
-//! The driver of `succession`: an election at once when the leader's process has ended.
+//! The driver of `succession`: an election at once when the leader's process has ended or says nothing.
 //!
-//! A voter that learns of the end asks the leader itself first (a wrong alarm ends there), waits out
+//! A voter that learns of it asks the leader itself first (a wrong alarm ends there), waits out
 //! the leader's read lease and its turn, asks the other voters for their promise, and stands when a
 //! majority gave it. Nothing durable happens before that, so a try that fails costs nothing. After an
 //! election began it is watched until somebody leads; should it come to nothing, it is repeated long
@@ -17,7 +17,7 @@ use tribune_types::time::Mono;
 
 use crate::codec::{Answer, Request, log_id_from_spot};
 use crate::raft::Raft;
-use crate::succession::{Claim, Verdict};
+use crate::succession::{Begun, Claim, Verdict};
 use crate::types::{LeaderId, LogId, Member, RaftNodeId};
 
 /// Between the turns of two voters. Longer than an election takes where disks are healthy.
@@ -26,8 +26,9 @@ const STAGGER: Duration = Duration::from_millis(150);
 const RETRY: Duration = Duration::from_millis(150);
 /// Jitter on repetitions.
 const JITTER: Duration = Duration::from_millis(100);
-/// How long the supposedly dead leader has to answer.
-const LAST_CALL: Duration = Duration::from_millis(50);
+/// How long the supposedly dead leader has to answer. Where its process has ended that is known at once, so only one that
+/// says nothing is waited for: it may merely stutter.
+const LAST_CALL: Duration = Duration::from_millis(200);
 /// After this long the timers have it.
 const CAMPAIGN_LIMIT: Duration = Duration::from_secs(4);
 
@@ -54,9 +55,9 @@ impl View {
 }
 
 impl Raft {
-    /// Evidence that the process of server `id` has ended: its port refuses, or gossip says failed. If
-    /// this node follows it, the voters that are left elect another at once, in an order that keeps
-    /// them from fighting. A wrong alarm costs at most a change of leaders. Returns at once.
+    /// Evidence that server `id` is no more: its port refuses, gossip says failed, or it says nothing
+    /// ([`Raft::leader_silent`]). If this node follows it, the voters that are left elect another at once, in an order that
+    /// keeps them from fighting. A wrong alarm costs at most a change of leaders. Returns at once.
     pub fn on_peer_gone(&self, id: RaftNodeId) {
         if id == self.id() {
             return;
@@ -100,10 +101,15 @@ impl Raft {
         if leader.voted_for != gone || !view.voters().contains(&self.id()) {
             return;
         }
-        if !self.0.succession.begin(leader) {
-            return;
+        match self.0.succession.begin(leader) {
+            Begun::Not => return,
+            Begun::First => {
+                tracing::info!(leader = %gone, term = leader.term, "the leader seems to be gone, electing another");
+            }
+            Begun::Again => {
+                tracing::debug!(leader = %gone, term = leader.term, "trying again to elect another leader");
+            }
         }
-        tracing::info!(leader = %gone, term = leader.term, "the leader is gone, electing another");
         if self.is_election_begun(view).await {
             self.see_through(leader).await;
         }
@@ -122,6 +128,7 @@ impl Raft {
         };
         let last_call = self.ask(&view, leader.voted_for, claim(&view), LAST_CALL);
         if last_call.await == Some(Verdict::Leading) {
+            self.0.succession.note_here(leader.voted_for);
             tracing::info!(leader = %leader.voted_for, "the leader lives after all");
             return false;
         }
@@ -144,7 +151,7 @@ impl Raft {
                 return true;
             }
             if env.mono() >= limit {
-                tracing::info!("no majority to elect another leader");
+                tracing::debug!("no majority to elect another leader");
                 return false;
             }
             if self.canvass(&view, claim(&view), voice).await {
@@ -198,7 +205,7 @@ impl Raft {
         self.0.core.trigger().elect(false).await.is_ok()
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         view: &View,
         id: RaftNodeId,
@@ -220,11 +227,18 @@ impl Raft {
         let Some(view) = self.view().await else {
             return Verdict::Refused;
         };
+        succession.note_here(claim.candidate);
         if view.leader != claim.leader {
             return Verdict::Refused;
         }
         if view.leads {
-            return Verdict::Leading;
+            // Whoever is offered the office asks, too.
+            let offered = self.0.gate.has_offer(claim.candidate, env.mono());
+            return if offered || standing.has_resigned(view.leader.term) {
+                Verdict::Agreed
+            } else {
+                Verdict::Leading
+            };
         }
         let led = claim.leader.voted_for == self.id();
         if led || claim.candidate == self.id() {
@@ -256,7 +270,7 @@ impl Raft {
     }
 
     /// Watches an election until somebody leads; repeats it when it came to nothing.
-    async fn see_through(&self, old: LeaderId) {
+    pub(crate) async fn see_through(&self, old: LeaderId) {
         let env = &self.0.env;
         let limit = env.mono() + CAMPAIGN_LIMIT;
         let mut changes = self.0.core.server_metrics();

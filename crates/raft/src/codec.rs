@@ -319,7 +319,7 @@ pub(crate) enum Request {
     ReadIndex {
         confirm: bool,
     },
-    /// The leader's process has ended; may the candidate follow it?
+    /// The leader seems to be gone; may the candidate follow it?
     Succeed(Claim),
     /// From a leader to a server that it removed, with the membership that says so.
     Removed {

@@ -85,6 +85,15 @@ impl Timing {
         }
     }
 
+    /// How long a leader may be silent before the others ask whether it is still there, and hold an election if it does not
+    /// answer: a tenth of `heartbeat`, from 500 ms (`raft_multiplier` up to 5) to 1 s (10), and never more than `heartbeat`.
+    /// It speaks at least four times in that while.
+    pub fn silence(&self) -> Duration {
+        let least = Duration::from_millis(500);
+        let most = Duration::from_secs(1);
+        (self.heartbeat / 10).clamp(least, most).min(self.heartbeat)
+    }
+
     /// (heartbeat interval, shortest and longest election timeout) in milliseconds.
     ///
     /// A leader sends ten heartbeats in the time after which a follower gives up on it, at most one
@@ -126,6 +135,41 @@ impl Default for SnapshotConfig {
             threshold: 16384,
             interval: Duration::from_secs(30),
             trailing_logs: 10240,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_may_be_silent_for_a_tenth_of_the_patience_within_bounds() {
+        // (raft_multiplier, ms)
+        for (multiplier, want) in [(1, 500), (2, 500), (5, 500), (6, 600), (8, 800), (10, 1000)] {
+            let silence = Timing::scaled(multiplier).silence();
+            assert_eq!(silence.as_millis(), want, "{multiplier}");
+        }
+        let short = Timing {
+            heartbeat: Duration::from_millis(300),
+            election: Duration::from_secs(1),
+        };
+        assert_eq!(short.silence(), short.heartbeat);
+    }
+
+    #[test]
+    fn a_leader_speaks_four_times_in_the_time_it_may_be_silent() {
+        let longer = [35, 60, 100, 300, 499, 500, 1000, 2500].map(Duration::from_millis);
+        let scaled = (1..=10).map(|multiplier| Timing::scaled(multiplier).heartbeat);
+        for heartbeat in longer.into_iter().chain(scaled) {
+            let timing = Timing {
+                heartbeat,
+                election: heartbeat,
+            };
+            let (interval, ..) = timing.library();
+            let silence = timing.silence().as_millis() as u64;
+            // The library looks five times an interval whether the next heartbeat is due.
+            assert!(silence >= interval * 6 / 5 * 4, "{timing:?}: {interval} ms");
         }
     }
 }

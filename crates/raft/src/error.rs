@@ -129,7 +129,7 @@ pub enum TransferError {
     /// There is no such voter, or no other one.
     #[error("no voter to transfer leadership to")]
     NoTarget,
-    /// The target did not take over in time; this server may lead on.
+    /// Nobody took over in time; this server leads on, unless the target is elected late.
     #[error("leadership transfer timed out")]
     Timeout,
     /// The core has stopped.

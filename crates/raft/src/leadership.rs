@@ -45,6 +45,8 @@ pub(crate) struct Standing {
     alone: AtomicBool,
     /// Term, plus one, in which leadership was offered to another: its lease counts no more.
     offered: AtomicU64,
+    /// Term, plus one, in which this node gave its office away for good: it sends no more heartbeats and takes no proposals.
+    resigned: AtomicU64,
     /// The highest commit index that a peer was told.
     told: AtomicU64,
     /// When a leader last spoke to this node, in monotonic ns; 0 for never.
@@ -81,6 +83,15 @@ impl Standing {
 
     pub(crate) fn is_offered(&self, term: u64) -> bool {
         self.offered.load(Ordering::SeqCst) > term
+    }
+
+    /// The core is handing leadership of `term` over: it does nothing else until somebody was elected.
+    pub(crate) fn resign(&self, term: u64) {
+        self.resigned.fetch_max(term + 1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_resigned(&self, term: u64) -> bool {
+        self.resigned.load(Ordering::SeqCst) > term
     }
 
     /// A peer is about to be told that `index` is committed.

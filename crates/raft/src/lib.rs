@@ -17,6 +17,7 @@ mod config;
 mod error;
 mod figures;
 mod following;
+mod handover;
 mod leadership;
 mod log;
 mod machine;
@@ -31,6 +32,7 @@ mod runtime;
 #[cfg(any(test, fuzzing))]
 mod samples;
 mod serving;
+mod silence;
 mod snapshot;
 mod succession;
 mod transport;

@@ -1,4 +1,4 @@
-//! The peer set: who is in it, who votes, who leads.
+//! The peer set: who is in it, and who votes.
 //!
 //! One server at a time is added or removed by one log entry. A change that is under way when its
 //! quorum is lost is reported as unknown, never as made or not made.
@@ -14,7 +14,7 @@ use openraft::{ChangeMembers, Precondition};
 use tribune_types::id::LogIndex;
 
 use crate::codec::Request;
-use crate::error::{MembershipError, TransferError};
+use crate::error::MembershipError;
 use crate::raft::{Raft, leader_of};
 use crate::types::{
     EntryPayload, LogId, Member, Membership, RaftNodeId, StoredMembership, TypeConfig,
@@ -22,8 +22,6 @@ use crate::types::{
 
 /// How long a server that was removed has to answer when it is told.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
-/// How long one server has to take leadership over.
-const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
 
 type Changed =
     Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
@@ -247,6 +245,7 @@ impl Raft {
         &self,
         change: impl Future<Output = Changed>,
     ) -> Result<LogIndex, MembershipError> {
+        let _passing = self.0.gate.enter().await;
         let limit = self.0.config.propose_timeout;
         match self.0.env.timeout(limit, change).await {
             Ok(changed) => self.membership_result(changed),
@@ -268,72 +267,6 @@ impl Raft {
             Err(RaftError::APIError(err)) => Err(refused(err)),
             Err(RaftError::Fatal(_)) => Err(unknown(self.stop_reason())),
         }
-    }
-
-    /// Hands leadership to `to`, or to the voter that is furthest (and to the next if it does not take it). Returns
-    /// when the other leads.
-    ///
-    /// # Errors
-    /// [`TransferError`]; after `Timeout` this node takes no writes until somebody was elected.
-    pub async fn transfer_leader(
-        &self,
-        to: Option<RaftNodeId>,
-    ) -> Result<RaftNodeId, TransferError> {
-        if !self.leads() {
-            return Err(TransferError::NotLeader);
-        }
-        let targets = match to {
-            None => self.heirs(),
-            Some(to) => { self.heirs() }
-                .into_iter()
-                .filter(|id| *id == to)
-                .collect(),
-        };
-        let mut result = Err(TransferError::NoTarget);
-        for target in targets.into_iter().take(3) {
-            result = self.transfer_to(target).await;
-            if result != Err(TransferError::Timeout) {
-                break;
-            }
-        }
-        result
-    }
-
-    /// The other voters, those first that answered lately, by the length of their log.
-    fn heirs(&self) -> Vec<RaftNodeId> {
-        let metrics = self.0.core.metrics();
-        let seen = metrics.borrow_watched();
-        let order = |id: &RaftNodeId| {
-            let matched = seen.replication.as_ref().and_then(|by| *by.get(id)?);
-            let heard = seen.heartbeat.as_ref().and_then(|by| by.get(id)?.as_ref());
-            let lately = heard.is_some_and(|at| at.age_on(&self.0.env) < self.0.lease / 2);
-            std::cmp::Reverse((lately, matched))
-        };
-        let voters = seen.membership_config.membership().voter_ids();
-        let mut heirs: Vec<_> = voters.filter(|id| *id != self.id()).collect();
-        heirs.sort_by_key(order);
-        heirs
-    }
-
-    async fn transfer_to(&self, target: RaftNodeId) -> Result<RaftNodeId, TransferError> {
-        let stopped = || TransferError::Stopped {
-            reason: self.stop_reason(),
-        };
-        let mut changes = self.0.core.server_metrics();
-        let trigger = self.0.core.trigger().transfer_leader(target).await;
-        trigger.map_err(|_| stopped())?;
-        let taken = async {
-            loop {
-                match changes.borrow_and_update().current_leader {
-                    Some(leader) if leader != self.id() => return Ok(leader),
-                    _ => {}
-                }
-                changes.changed().await.map_err(|_| stopped())?;
-            }
-        };
-        let limit = TRANSFER_LIMIT.min(self.0.lease * 2);
-        let taken = self.0.env.timeout(limit, taken).await;
-        taken.unwrap_or(Err(TransferError::Timeout))
     }
 }
 

@@ -186,8 +186,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let term = req.from_leader().leader_id.term;
+        self.standing.resign(term);
         // Whoever hears this may be elected at any time.
-        self.standing.offer(req.from_leader().leader_id.term);
+        self.standing.offer(term);
         match self.call(Request::Transfer(req), option.soft_ttl()).await? {
             Answer::Transfer(response) => Ok(response),
             _ => unexpected(),

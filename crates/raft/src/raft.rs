@@ -22,6 +22,7 @@ use crate::config::RaftConfig;
 use crate::error::{BootstrapError, OpenError, ProposeError, ReadError};
 use crate::figures::{self, Stopwatch};
 use crate::following::{self, LeaderChanges};
+use crate::handover::Gate;
 use crate::leadership::{Core, LeadershipChange, Standing, Watcher};
 use crate::log::{LogOptions, LogStore};
 use crate::machine::Machine;
@@ -57,6 +58,9 @@ pub(crate) struct Inner {
     pub(crate) lease: Duration,
     /// How long nobody else can be elected at all.
     pub(crate) read_lease: Lease,
+    /// How long a leader may be silent before it is asked whether it is still there.
+    pub(crate) silence: Duration,
+    pub(crate) gate: Gate,
     pub(crate) reads: Reads,
     pub(crate) succession: Succession,
     pub(crate) tasks: TaskGroup,
@@ -259,6 +263,7 @@ impl Raft {
             stopped: stopped.clone(),
         };
         let read_lease = Lease::new(config.timing.heartbeat);
+        let silence = config.timing.silence();
         let raft = Self(Arc::new(Inner {
             env: env.clone(),
             config,
@@ -272,6 +277,8 @@ impl Raft {
             opened: env.mono(),
             lease,
             read_lease,
+            silence,
+            gate: Gate::default(),
             reads: Reads::default(),
             succession: Succession::default(),
             tasks: tasks.clone(),
@@ -301,8 +308,8 @@ impl Raft {
 
     // --- writing ----------------------------------------------------------------------------
 
-    /// Replicates `payload` and returns what the machine answered. Not cancel safe: a dropped
-    /// proposal may still be applied.
+    /// Replicates `payload` and returns what the machine answered. Waits while leadership is being handed over. Not
+    /// cancel safe: a dropped proposal may still be applied.
     ///
     /// # Errors
     /// [`ProposeError`]; only `Unknown` leaves open whether it is applied.
@@ -315,6 +322,7 @@ impl Raft {
         if self.0.log.is_full() {
             return Err(ProposeError::Refused { reason: DISK_FULL });
         }
+        let _passing = self.0.gate.enter().await;
         let (responder, answer) = OneshotResponder::new_pair();
         let sent = self
             .0
@@ -391,9 +399,9 @@ impl Raft {
         })
     }
 
-    /// Who leads, as far as this node knows. One that has been silent for so long that another might lead by now, or that
-    /// is this node and has been without a majority for so long, is not known any more; the library goes on naming it
-    /// until there is another.
+    /// Who leads, as far as this node knows. One that has been silent for so long that its successor is looked for
+    /// ([`Timing::silence`](crate::Timing::silence)), or that is this node and has been without a majority for so long that
+    /// timers may have elected another, is not known any more; the library goes on naming it until there is another.
     pub fn leader(&self) -> Option<LeaderInfo> {
         let (id, known) = {
             let metrics = self.0.core.server_metrics();
@@ -413,7 +421,7 @@ impl Raft {
     fn is_leader_current(&self, id: RaftNodeId) -> bool {
         if id != self.id() {
             let heard = self.0.standing.heard().max(self.0.opened);
-            return self.0.env.mono().since(heard) <= self.0.lease;
+            return self.0.env.mono().since(heard) <= self.0.silence;
         }
         if self.0.standing.is_alone() {
             return true;

@@ -28,10 +28,7 @@ impl Raft {
                     .await
                     .map_or_else(failed, Answer::Vote),
             },
-            Ok(Request::Transfer(request)) => core
-                .handle_transfer_leader(request)
-                .await
-                .map_or_else(failed, Answer::Transfer),
+            Ok(Request::Transfer(offer)) => self.on_offer(offer).await,
             Ok(Request::ReadIndex { confirm }) => self.answer_read_index(confirm).await,
             Ok(Request::Succeed(claim)) => Answer::Succession(self.judge(claim).await),
             Ok(Request::Removed { vote, membership }) => self.on_removed(vote, membership).await,

@@ -1,4 +1,4 @@
-//! Who follows a leader whose process has ended, decided without waiting for timers.
+//! Who follows a leader whose process has ended or says nothing, decided without waiting for timers.
 //!
 //! In: claims of candidates, and the leader's voice. Out: promises. A promise lets its candidate be
 //! elected although the lease of the leader it follows still runs. The driver is in `campaign`.
@@ -109,7 +109,20 @@ struct State {
     promise: Option<(Claim, Mono)>,
     /// For the succession of which leader a campaign runs here.
     campaign: Option<LeaderId>,
+    /// For that of which one the last campaign ran.
+    campaigned: Option<LeaderId>,
     gone: BTreeMap<RaftNodeId, Mono>,
+}
+
+/// Whether a campaign may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// No: one for the succession of the same leader runs.
+    Not,
+    /// The first for the succession of this leader since there was another.
+    First,
+    /// One that came to nothing went before.
+    Again,
 }
 
 impl Succession {
@@ -160,14 +173,18 @@ impl Succession {
         self.promised.store(false, Ordering::SeqCst);
     }
 
-    /// True if no campaign for the succession of `leader` runs yet; then one does.
-    pub(crate) fn begin(&self, leader: LeaderId) -> bool {
+    /// Begins a campaign for the succession of `leader`, unless one runs.
+    pub(crate) fn begin(&self, leader: LeaderId) -> Begun {
         let mut state = self.state.lock();
         if state.campaign == Some(leader) {
-            return false;
+            return Begun::Not;
         }
         state.campaign = Some(leader);
-        true
+        if state.campaigned.replace(leader) == Some(leader) {
+            Begun::Again
+        } else {
+            Begun::First
+        }
     }
 
     pub(crate) fn end(&self, leader: LeaderId) {
@@ -181,6 +198,11 @@ impl Succession {
         let mut state = self.state.lock();
         state.gone.retain(|_, at| now.since(*at) < GONE_MEMORY);
         state.gone.insert(id, now);
+    }
+
+    /// Server `id` is there after all.
+    pub(crate) fn note_here(&self, id: RaftNodeId) {
+        self.state.lock().gone.remove(&id);
     }
 
     /// The place of `own` among the voters that are left, from 0.
@@ -273,16 +295,21 @@ mod tests {
         succession.note_gone(Uuid([1; 16]), Mono(0));
         assert_eq!([turn(2, 1), turn(5, 1)], [0, 3]);
         assert_eq!(turn(2, 31_000_000_000), 1, "that was long ago");
+        succession.note_here(Uuid([1; 16]));
+        assert_eq!([turn(2, 1), turn(5, 1)], [1, 4], "it is there after all");
     }
 
     #[test]
     fn one_campaign_runs_for_each_leader() {
         let succession = Succession::default();
-        let leader = claim(1, 1).leader;
-        assert!(succession.begin(leader) && !succession.begin(leader));
-        succession.end(LeaderId::new(3, OWN));
-        assert!(!succession.begin(leader));
+        let (leader, other) = (claim(1, 1).leader, LeaderId::new(3, OWN));
+        assert_eq!(succession.begin(leader), Begun::First);
+        assert_eq!(succession.begin(leader), Begun::Not);
+        succession.end(other);
+        assert_eq!(succession.begin(leader), Begun::Not);
         succession.end(leader);
-        assert!(succession.begin(leader));
+        assert_eq!(succession.begin(leader), Begun::Again);
+        succession.end(leader);
+        assert_eq!(succession.begin(other), Begun::First);
     }
 }
