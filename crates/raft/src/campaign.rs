@@ -172,7 +172,8 @@ impl Raft {
         let mut agreed = BTreeSet::from([own]);
         let asking = async {
             let others = view.voters().into_iter();
-            let others = others.filter(|id| *id != own && *id != claim.leader.voted_for);
+            // The lost leader is asked, too: it may have been started again.
+            let others = others.filter(|id| *id != own);
             let mut answers: FuturesUnordered<_> = others
                 .map(|id| async move {
                     let verdict = self.ask(view, id, claim, lease.canvass_limit()).await;
@@ -228,7 +229,10 @@ impl Raft {
             return Verdict::Refused;
         };
         succession.note_here(claim.candidate);
-        if view.leader != claim.leader {
+        // A leader that this node has not heard of yet, because it was started again or cut off meanwhile, is as good as one
+        // that it knows: what stands in the way is the voice of any leader, and that is waited for below.
+        let is_known = view.leader == claim.leader;
+        if !is_known && (view.leads || view.leader.term >= claim.leader.term) {
             return Verdict::Refused;
         }
         if view.leads {
@@ -240,8 +244,7 @@ impl Raft {
                 Verdict::Leading
             };
         }
-        let led = claim.leader.voted_for == self.id();
-        if led || claim.candidate == self.id() {
+        if claim.candidate == self.id() {
             return Verdict::Refused;
         }
         if claim.last < view.last {

@@ -5,9 +5,9 @@
 //!
 //! Two rules keep this safe and calm:
 //!
-//! - A promise is given only after this node has not heard the leader for longer than the leader may
-//!   read by its lease (`Lease`), and it is void once the leader speaks again. A majority of promises
-//!   thus means that no lease read can be served by the old leader any more, wrong alarm or not.
+//! - A promise is given only after this node has not heard a leader, whichever, for longer than one may
+//!   read by its lease (`Lease`), and it is void once a leader speaks again. A majority of promises
+//!   thus means that no lease read can be served by an old leader any more, wrong alarm or not.
 //! - A node promises to one candidate at a time. Only a majority of promises lets a candidate stand, so
 //!   that two do not stand at once. A better claim overrides the own one before it stands.
 

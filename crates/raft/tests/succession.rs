@@ -130,6 +130,80 @@ fn a_survivor_without_a_majority_waits_and_the_cluster_heals() {
 }
 
 #[test]
+fn a_voter_that_never_heard_of_the_lost_leader_helps_to_replace_it() {
+    for seed in 0..seeds(20) {
+        let took = sim_block_on(seed, async |env| {
+            let hub = Hub::default();
+            hub.slow_down(&env, Duration::from_millis(3));
+            let servers = cluster(&env, &hub, 5, Timing::default()).await;
+            let first = leader(&env, &servers).await.raft.clone();
+            let mut left = others(&servers, &first);
+            // It follows the first leader still, as one would that was started again meanwhile.
+            let late = left.pop().unwrap();
+            hub.cut(first.id());
+            for raft in &left {
+                hub.kill_link(raft.id(), late.id());
+                raft.on_peer_gone(first.id());
+            }
+            let second = successor(&env, &left).await;
+            second.propose(payload(1)).await.unwrap();
+            assert!(late.metrics().term < second.metrics().term);
+
+            left.retain(|raft| raft.id() != second.id());
+            hub.heal();
+            hub.cut(first.id());
+            hub.cut(second.id());
+            let at = env.mono();
+            for raft in &left {
+                raft.on_peer_gone(second.id());
+            }
+            let third = successor(&env, &left).await;
+            let took = env.mono().since(at);
+            third.propose(payload(2)).await.unwrap();
+            assert_eq!(third.metrics().term.0, second.metrics().term.0 + 1);
+            stop(&hub, &servers).await;
+            took
+        });
+        assert!(took < Duration::from_millis(700), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_was_started_again_helps_to_replace_itself() {
+    let temp = tempfile::tempdir().unwrap();
+    real(async |env| {
+        let hub = Hub::default();
+        let settings = |n| {
+            let mut settings = common::config(n, Some(temp.path()));
+            settings.timing = Timing::default();
+            settings
+        };
+        let mut servers = Vec::new();
+        for n in 1..=3 {
+            servers.push(common::start(&env, &hub, settings(n)).await);
+        }
+        let all = common::members(1..=3);
+        servers[0].raft.bootstrap(all).await.unwrap();
+        let old = leader(&env, &servers).await.raft.clone();
+        old.propose(payload(1)).await.unwrap();
+        let left = others(&servers, &old);
+        // The majority is the old leader and one other.
+        hub.cut(left[0].id());
+        old.shutdown().await;
+        let at = env.mono();
+        let n = (1..=3).find(|n| common::id(*n) == old.id()).unwrap();
+        let again = common::start(&env, &hub, settings(n)).await;
+        left[1].on_peer_gone(old.id());
+        let new = successor(&env, &left[1..]).await;
+        let took = env.mono().since(at);
+        new.propose(payload(2)).await.unwrap();
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+        again.raft.shutdown().await;
+        stop(&hub, &servers).await;
+    });
+}
+
+#[test]
 fn a_leader_that_lives_and_answers_is_not_replaced() {
     sim_block_on(5, async |env| {
         let hub = Hub::default();
