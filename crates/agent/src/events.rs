@@ -137,6 +137,22 @@ pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
     if event.name.is_empty() {
         return refuse("User event missing name".to_owned());
     }
+    validate_filters(event)?;
+    let inner = body_size(event);
+    let name = event.name.len() + "consul:event:".len();
+    let problem = if name + inner > SIZE_MAX {
+        "user event exceeds configured limit of 512 bytes before encoding"
+    } else if message_size(name, inner) > SIZE_MAX {
+        "encoded user event exceeds configured limit of 512 bytes after encoding"
+    } else {
+        return Ok(());
+    };
+    refuse(broadcast_error(problem))
+}
+
+/// Checks the filters of an event: what the agent that is asked to fire it does before anybody else hears of it.
+pub(crate) fn validate_filters(event: &UserEvent) -> Result<(), RpcError> {
+    let refuse = |text: String| Err(RpcError::Invalid(text));
     if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
         return refuse("Cannot provide tag filter without service filter".to_owned());
     }
@@ -152,16 +168,7 @@ pub(crate) fn validate(event: &UserEvent) -> Result<(), RpcError> {
             ));
         }
     }
-    let inner = body_size(event);
-    let name = event.name.len() + "consul:event:".len();
-    let problem = if name + inner > SIZE_MAX {
-        "user event exceeds configured limit of 512 bytes before encoding"
-    } else if message_size(name, inner) > SIZE_MAX {
-        "encoded user event exceeds configured limit of 512 bytes after encoding"
-    } else {
-        return Ok(());
-    };
-    refuse(broadcast_error(problem))
+    Ok(())
 }
 
 /// Why an event was not sent, in the words clients know.

@@ -302,26 +302,23 @@ impl Server {
     fn raft_configuration(&self) -> RaftConfiguration {
         let membership = self.raft().membership();
         let leader = self.raft().leader().map(|leader| leader.id);
-        let version = self.store().load().version.clone();
         let servers = membership
             .peers
             .iter()
             .map(|server| {
                 let id = server.id;
-                let node = if id == self.options().id {
-                    self.options().node.clone()
-                } else {
-                    version
-                        .node_by_id(&id)
-                        .map_or_else(|| text("(unknown)"), |node| node.name.clone())
+                let node = match self.directory().by_id(id) {
+                    Some(member) => Some(member.name),
+                    // The pool may not have told of this server itself yet.
+                    None => (id == self.options().id).then(|| self.options().node.clone()),
                 };
                 RaftServer {
                     id,
-                    node,
+                    protocol_version: text(if node.is_some() { "3" } else { "unknown" }),
+                    node: node.unwrap_or_else(|| text("(unknown)")),
                     address: text(&server.addr),
                     leader: leader == Some(server.id),
                     voter: server.voter,
-                    protocol_version: text("3"),
                 }
             })
             .collect();

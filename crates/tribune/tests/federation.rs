@@ -204,6 +204,15 @@ fn everything_crosses(here: &Node, there: &Node, dc: &str) {
     let (status, text) = put(here, &at(&format!("{key}?acquire=x")), "");
     assert_eq!(status, 500);
     assert!(text.starts_with("rpc error making call: "), "{text}");
+    // In front of the cache nobody tells this error from others.
+    for (path, status) in [
+        ("/v1/query/none/execute", 404),
+        ("/v1/query/none/execute?cached", 500),
+    ] {
+        let asked = ask(here, &at(path));
+        assert_eq!(asked.0, status, "{path}");
+        assert!(asked.1.ends_with("Query not found"), "{path} {asked:?}");
+    }
     // The command line asks the same.
     let flag = format!("-datacenter={dc}");
     let (code, out, err) = here.cli(&["kv", "get", &flag, &tag]);
@@ -228,19 +237,42 @@ fn nobody_there(here: &Node, hop: &str) {
         "/v1/snapshot",
         "/v1/coordinate/nodes",
         "/v1/internal/ui/nodes",
+        // What is wrong otherwise would be told by the servers there.
+        "/v1/session/info/x",
+        "/v1/query/x",
+        "/v1/query/x/execute",
+        "/v1/catalog/nodes?filter=x",
     ] {
         let and = if path.contains('?') { '&' } else { '?' };
         let asked = ask(here, &format!("{path}{and}dc={at}"));
         assert_eq!(asked, error(path), "{path}");
     }
-    for path in [
-        "/v1/kv/a",
-        "/v1/event/fire/x",
-        "/v1/session/create",
-        "/v1/snapshot",
+    for (path, body) in [
+        ("/v1/kv/a", ""),
+        ("/v1/event/fire/x", ""),
+        ("/v1/session/create", ""),
+        ("/v1/snapshot", ""),
+        ("/v1/kv/a?acquire=x", ""),
+        ("/v1/kv/a?release=x", ""),
+        ("/v1/session/renew/x", ""),
+        ("/v1/session/destroy/x", ""),
+        ("/v1/session/create", "{\"Behavior\":\"x\"}"),
+        ("/v1/txn", "[{\"KV\":{\"Verb\":\"x\",\"Key\":\"a\"}}]"),
     ] {
-        let asked = put(here, &format!("{path}?dc={at}"), "");
+        let and = if path.contains('?') { '&' } else { '?' };
+        let asked = put(here, &format!("{path}{and}dc={at}"), body);
         assert_eq!(asked, error(path), "{path}");
+    }
+    // An agent looks at these itself, before it looks for the datacenter.
+    let asked = put(here, &format!("/v1/event/fire/x?node=(&dc={at}"), "");
+    let text = "Invalid node filter: error parsing regexp: missing closing ): `(`";
+    assert_eq!(asked, (500, text.to_owned()));
+    for (path, text) in [
+        ("/v1/status/leader?index=x", "Invalid index"),
+        ("/v1/status/peers?wait=x", "Invalid wait time"),
+    ] {
+        let asked = ask(here, &format!("{path}&dc={at}"));
+        assert_eq!(asked, (400, text.to_owned()), "{path}");
     }
     let answer = dns::ask(here.dns(), &format!("web.service.{at}.consul"), dns::A);
     assert_eq!(answer.code, dns::NAME_ERROR);

@@ -11,7 +11,7 @@ use tribune_server::Origin;
 pub use tribune_server::{SnapshotRestore, SnapshotSave};
 
 use super::Handle;
-use crate::events::{broadcast_error, validate};
+use crate::events::{broadcast_error, validate, validate_filters};
 use crate::gossip::{AnnounceError, encode_event};
 use crate::{Answer, Cached, Freshness, ServerAddr};
 
@@ -101,7 +101,11 @@ impl Handle {
         write: Write,
     ) -> Result<WriteReply, RpcError> {
         let event = match &write {
-            Write::EventFire(event) => Some(event.clone()),
+            Write::EventFire(event) => {
+                // Wherever it is fired, its filters are looked at here first.
+                validate_filters(event)?;
+                Some(event.clone())
+            }
             _ => None,
         };
         let cluster = &self.inner.cluster;
@@ -135,17 +139,36 @@ impl Handle {
 
     /// The error of a request that need not be sent, because the servers of its datacenter would refuse it with `text`: in
     /// the words that it would have come back in.
-    pub fn refusal(&self, datacenter: Option<&str>, text: String) -> RpcError {
+    pub async fn refusal(&self, datacenter: Option<&str>, text: String) -> RpcError {
         const HOP: &str = "rpc error making call: ";
-        let own = &*self.identity().datacenter;
-        let abroad = datacenter.is_some_and(|dc| dc != own);
-        let cluster = &self.inner.cluster;
-        match (cluster.client().is_some(), cluster.abroad(datacenter)) {
-            (_, Err(err)) => err,
-            (false, Ok(None)) => RpcError::Invalid(text),
-            (true, _) if abroad => RpcError::Remote(format!("{HOP}{HOP}{text}")),
+        if let Err(err) = self.reach(datacenter).await {
+            return err;
+        }
+        let client = self.inner.cluster.client().is_some();
+        match (client, self.is_abroad(datacenter)) {
+            (false, false) => RpcError::Invalid(text),
+            (true, true) => RpcError::Remote(format!("{HOP}{HOP}{text}")),
             _ => RpcError::Remote(format!("{HOP}{text}")),
         }
+    }
+
+    /// Whether a request for a datacenter would find its way: one that need not be sent fails no other way than one that
+    /// is. Only a client asks somebody, and only about other datacenters than its own.
+    ///
+    /// # Errors
+    /// `NoPath` and `RemoteUnreachable`, on a client in the words of its server.
+    pub async fn reach(&self, datacenter: Option<&str>) -> Result<(), RpcError> {
+        self.inner.cluster.abroad(datacenter)?;
+        if let Some(client) = self.inner.cluster.client()
+            && self.is_abroad(datacenter)
+        {
+            client.status_leader(datacenter).await?;
+        }
+        Ok(())
+    }
+
+    fn is_abroad(&self, datacenter: Option<&str>) -> bool {
+        datacenter.is_some_and(|dc| dc != &*self.identity().datacenter)
     }
 
     /// Starts saving a snapshot archive.

@@ -23,7 +23,14 @@ fn write_datacenter(cx: &Cx, body: &Text) -> Option<Text> {
 pub(crate) fn register(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let (caller, pretty) = (req.caller.clone(), req.pretty);
     with_body(cx, req, move |cx, body| async move {
-        let mut register = parse::register(&body).map_err(BodyError::into_api)?;
+        let mut register = match parse::register(&body) {
+            Ok(register) => register,
+            // The servers say this in Consul, and those of the own datacenter are taken to be meant.
+            Err(BodyError::Refused(text)) => {
+                return Err(cx.handle.refusal(None, text).await.into());
+            }
+            Err(err) => return Err(err.into_api()),
+        };
         let dc = write_datacenter(&cx, &register.datacenter);
         // The record keeps the datacenter it was written to.
         register.datacenter = dc.clone().unwrap_or_else(|| cx.datacenter.clone());
@@ -49,7 +56,8 @@ pub(crate) fn deregister(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 
 /// Names of datacenters.
 pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    // Never blocks, never leaves the own datacenter.
+    // Checked as anywhere, but it never blocks and never leaves the own datacenter.
+    req.read_options(cx)?;
     ReadPlan::new(
         cx,
         req,

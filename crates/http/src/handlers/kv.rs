@@ -10,13 +10,13 @@ use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::Query;
 use tribune_types::write::{Write, WriteReply};
 
-use super::mismatched;
+use super::{mismatched, refused};
 use crate::body::BodyLimit;
 use crate::cx::Cx;
 use crate::read::{Headers, ReadPlan, Shape};
 use crate::request::Req;
 use crate::response;
-use crate::step::{Planned, Step, with_limited_body, work};
+use crate::step::{Planned, with_limited_body, work};
 
 const MISSING_KEY: &str = "Missing key name";
 
@@ -105,16 +105,25 @@ pub(crate) fn put(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         if session.is_empty() {
             return Err(ApiError::new(500, "missing session"));
         }
-        let refused = |text| cx.handle.refusal(req.datacenter(cx).as_deref(), text);
-        let id = parse_session(&session).map_err(refused)?;
-        entry.session = Some(id.ok_or_else(|| refused(format!("invalid session \"{session}\"")))?);
+        let id = parse_session(&session)
+            .and_then(|id| id.ok_or_else(|| format!("invalid session \"{session}\"")));
+        match id {
+            Ok(id) => entry.session = Some(id),
+            Err(text) => return refused(cx, req.datacenter(cx), text),
+        }
     }
     if let Some(session) = req.params.get("release") {
         op = KvOp::Unlock;
         match parse_session(&session) {
             Ok(Some(id)) => entry.session = Some(id),
             // Nobody holds a lock with it.
-            _ => return Ok(Step::Done(response::verdict(false, req.pretty))),
+            _ => {
+                let (cx, dc, pretty) = (Arc::clone(cx), req.datacenter(cx), req.pretty);
+                return work(async move {
+                    cx.handle.reach(dc.as_deref()).await?;
+                    Ok(response::verdict(false, pretty))
+                });
+            }
         }
     }
     let limits = &cx.options.limits;

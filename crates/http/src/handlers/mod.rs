@@ -19,8 +19,14 @@ pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod txn;
 
+use std::sync::Arc;
+
 use tribune_agent::handle::LocalError;
 use tribune_api::errors::ApiError;
+use tribune_types::text::Text;
+
+use crate::cx::Cx;
+use crate::step::{Planned, work};
 
 /// The answer to a failed local request.
 fn local(error: LocalError) -> ApiError {
@@ -29,6 +35,12 @@ fn local(error: LocalError) -> ApiError {
         LocalError::NotFound(text) => ApiError::not_found(text),
         LocalError::Rpc(error) => error.into(),
     }
+}
+
+/// Refuses a request as the servers of its datacenter would.
+fn refused(cx: &Arc<Cx>, datacenter: Option<Text>, text: String) -> Planned {
+    let cx = Arc::clone(cx);
+    work(async move { Err(cx.handle.refusal(datacenter.as_deref(), text).await.into()) })
 }
 
 /// A reply to a write that does not belong to it: the two sides disagree about the interface.

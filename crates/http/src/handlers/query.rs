@@ -27,8 +27,6 @@ use crate::step::{Planned, Step, with_body, work};
 
 const EXECUTE: &str = "execute";
 const EXPLAIN: &str = "explain";
-/// What each hop puts before an error.
-const HOP: &str = "rpc error making call: ";
 /// The node of this agent.
 const AGENT: &str = "_agent";
 
@@ -118,16 +116,18 @@ pub(crate) fn get(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         return explain(cx, req, name);
     }
     let options = req.read_options(cx)?;
-    let refused = match parse_query(&arg) {
+    let text = match parse_query(&arg) {
         Ok(Some(id)) => return plan(cx, req, Query::PreparedQuery { id }, options).step(),
-        Ok(None) => RpcError::from(StateError::QueryNotFound),
-        Err(why) => RpcError::Invalid(why),
+        Ok(None) => StateError::QueryNotFound.to_string(),
+        Err(why) => why,
     };
-    // The servers say this in Consul, so it comes as if they had been asked: behind the headers, and over every hop.
-    let hops = [!cx.handle.identity().server, options.datacenter.is_some()];
-    let hops = hops.into_iter().filter(|hop| *hop).count();
-    let text = format!("{}{refused}", HOP.repeat(hops));
-    Ok(Step::Done(with_unknown_meta(RpcError::Remote(text).into())))
+    let cx = Arc::clone(cx);
+    work(async move {
+        // The servers say this in Consul: it comes behind the headers.
+        let refusal = { &cx.handle }.refusal(options.datacenter.as_deref(), text);
+        let text = refusal.await.to_string();
+        Ok(with_unknown_meta(RpcError::Remote(text).into()))
+    })
 }
 
 fn plan(cx: &Arc<Cx>, req: &Req<'_>, query: Query, options: ReadOptions) -> ReadPlan {
@@ -181,7 +181,11 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
             let cached = handle.execute_query_cached(&caller, &request, &options, freshness);
             Ok(match cached.await {
                 Ok(cached) => from_cache(&cx, &cached, &options, pretty),
-                Err(err) => with_unknown_meta(err.into()),
+                // Nobody looks there whether the query exists: every error is one of the server.
+                Err(err) => with_unknown_meta(ApiError {
+                    status: 500,
+                    ..err.into()
+                }),
             })
         });
     }

@@ -11,12 +11,12 @@ use tribune_types::id::{Index, SessionId};
 use tribune_types::query::{Query, QueryMeta};
 use tribune_types::write::{Write, WriteReply};
 
-use super::mismatched;
+use super::{mismatched, refused};
 use crate::cx::Cx;
 use crate::read::{Headers, ReadPlan, Shape};
 use crate::request::Req;
 use crate::response;
-use crate::step::{Planned, Step, with_body, work};
+use crate::step::{Planned, with_body, work};
 
 const MISSING: &str = "Missing session";
 
@@ -24,7 +24,14 @@ const MISSING: &str = "Missing session";
 pub(crate) fn create(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let (caller, dc, pretty) = (req.caller.clone(), req.datacenter(cx), req.pretty);
     with_body(cx, req, move |cx, body| async move {
-        let session = parse::session(&body, &cx.node).map_err(BodyError::into_api)?;
+        let session = match parse::session(&body, &cx.node) {
+            Ok(session) => session,
+            // The servers say this in Consul.
+            Err(BodyError::Refused(text)) => {
+                return Err(cx.handle.refusal(dc.as_deref(), text).await.into());
+            }
+            Err(err) => return Err(err.into_api()),
+        };
         match cx
             .handle
             .write(
@@ -42,19 +49,33 @@ pub(crate) fn create(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     })
 }
 
-/// The session of the path; `None` for one that cannot exist.
-fn named(cx: &Cx, req: &Req<'_>) -> Result<Option<SessionId>, ApiError> {
+/// What the path names.
+enum Named {
+    /// A session, which may exist or not.
+    Id(SessionId),
+    /// One that cannot exist.
+    Nobody,
+    /// None, and the servers say why.
+    Refused(String),
+}
+
+fn named(req: &Req<'_>) -> Result<Named, ApiError> {
     if req.arg.is_empty() {
         return Err(ApiError::bad(MISSING));
     }
-    let refused = |text| cx.handle.refusal(req.datacenter(cx).as_deref(), text);
-    Ok(parse_session(&req.arg_text()).map_err(refused)?)
+    Ok(match parse_session(&req.arg_text()) {
+        Ok(Some(id)) => Named::Id(id),
+        Ok(None) => Named::Nobody,
+        Err(text) => Named::Refused(text),
+    })
 }
 
 /// Ends a session; also fine if there is none.
 pub(crate) fn destroy(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let Some(id) = named(cx, req)? else {
-        return Ok(Step::Done(response::verdict(true, req.pretty)));
+    let id = match named(req)? {
+        Named::Id(id) => Some(id),
+        Named::Nobody => None,
+        Named::Refused(text) => return refused(cx, req.datacenter(cx), text),
     };
     let (cx, caller, dc, pretty) = (
         Arc::clone(cx),
@@ -63,9 +84,14 @@ pub(crate) fn destroy(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req.pretty,
     );
     work(async move {
-        cx.handle
-            .write(&caller, dc.as_deref(), Write::SessionDestroy(id))
-            .await?;
+        match id {
+            Some(id) => {
+                cx.handle
+                    .write(&caller, dc.as_deref(), Write::SessionDestroy(id))
+                    .await?;
+            }
+            None => cx.handle.reach(dc.as_deref()).await?,
+        }
         Ok(response::verdict(true, pretty))
     })
 }
@@ -74,8 +100,10 @@ pub(crate) fn destroy(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 pub(crate) fn renew(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let shown = req.arg_text().into_owned();
     let unknown = move || ApiError::not_found(format!("Session id '{shown}' not found"));
-    let Some(id) = named(cx, req)? else {
-        return Err(unknown());
+    let id = match named(req)? {
+        Named::Id(id) => Some(id),
+        Named::Nobody => None,
+        Named::Refused(text) => return refused(cx, req.datacenter(cx), text),
     };
     let (cx, caller, dc, pretty) = (
         Arc::clone(cx),
@@ -84,6 +112,10 @@ pub(crate) fn renew(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         req.pretty,
     );
     work(async move {
+        let Some(id) = id else {
+            cx.handle.reach(dc.as_deref()).await?;
+            return Err(unknown());
+        };
         match cx
             .handle
             .write(&caller, dc.as_deref(), Write::SessionRenew(id))
@@ -101,32 +133,28 @@ pub(crate) fn renew(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 /// One session.
 pub(crate) fn info(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let options = req.read_options(cx)?;
-    match named(cx, req) {
-        Ok(id) => ReadPlan::new(
-            cx,
-            req,
-            Query::SessionGet {
-                id: id.unwrap_or_default(),
-            },
-            options,
-            Shape::Json(View::Plain),
-            Headers::Always,
-        )
-        .step(),
-        Err(error) if error.status == 500 => {
-            // This text comes from the servers in Consul, behind the headers.
-            let mut response = response::error(error);
-            response::set_meta(
-                &mut response,
-                &QueryMeta {
-                    index: Index(1),
-                    ..QueryMeta::default()
-                },
-            );
-            Ok(Step::Done(response))
+    let id = match named(req)? {
+        Named::Id(id) => id,
+        Named::Nobody => SessionId::default(),
+        Named::Refused(text) => {
+            let (cx, dc) = (Arc::clone(cx), req.datacenter(cx));
+            return work(async move {
+                // This comes from the servers in Consul, behind the headers.
+                let refusal = cx.handle.refusal(dc.as_deref(), text).await;
+                let mut response = response::error(refusal.into());
+                response::set_meta(
+                    &mut response,
+                    &QueryMeta {
+                        index: Index(1),
+                        ..QueryMeta::default()
+                    },
+                );
+                Ok(response)
+            });
         }
-        Err(error) => Err(error),
-    }
+    };
+    let (query, shape) = (Query::SessionGet { id }, Shape::Json(View::Plain));
+    ReadPlan::new(cx, req, query, options, shape, Headers::Always).step()
 }
 
 /// Sessions of a node.

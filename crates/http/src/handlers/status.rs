@@ -11,7 +11,8 @@ use crate::step::{Planned, work};
 
 /// Address of the leader.
 pub(crate) fn leader(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let (cx, dc, pretty) = (Arc::clone(cx), req.datacenter(cx), req.pretty);
+    let dc = req.read_options(cx)?.datacenter;
+    let (cx, pretty) = (Arc::clone(cx), req.pretty);
     work(async move {
         let leader = cx.handle.status_leader(dc.as_deref()).await?;
         Ok(response::json_with(pretty, |out| {
@@ -22,7 +23,8 @@ pub(crate) fn leader(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 
 /// Addresses of the peers.
 pub(crate) fn peers(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    let (cx, dc, pretty) = (Arc::clone(cx), req.datacenter(cx), req.pretty);
+    let dc = req.read_options(cx)?.datacenter;
+    let (cx, pretty) = (Arc::clone(cx), req.pretty);
     work(async move {
         let peers = cx.handle.status_peers(dc.as_deref()).await?;
         Ok(response::json_with(pretty, |out| {

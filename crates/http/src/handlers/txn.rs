@@ -35,6 +35,7 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
             writes,
         } = parse::txn(&body, value_size_max)?;
         if !errors.is_empty() {
+            cx.handle.reach(dc.as_deref()).await?;
             let outcome = TxnOutcome {
                 errors,
                 ..TxnOutcome::default()

@@ -559,7 +559,35 @@ fn the_peer_set_looks_the_same_everywhere() {
             let leaders: Vec<_> = set.servers.iter().filter(|s| s.leader).collect();
             assert_eq!(leaders.len(), 1);
             assert_eq!(*leaders[0].address, want_leader);
+            let mut names: Vec<_> = set
+                .servers
+                .iter()
+                .map(|s| (&*s.node, &*s.protocol_version))
+                .collect();
+            names.sort_unstable();
+            assert_eq!(names, [("s1", "3"), ("s2", "3"), ("s3", "3")]);
         }
+        // Whom the pool does not know has no name, whatever the catalog says.
+        let (follower, leader) = (cluster.follower(), cluster.leader());
+        follower.server.on_member_reaped(&leader.name);
+        let stale = with(Consistency::Stale);
+        let answer = { &follower.server }
+            .read(&caller(), Query::RaftConfiguration, &stale)
+            .await
+            .unwrap();
+        let Reply::RaftConfiguration(set) = answer.reply() else {
+            panic!("{answer:?}")
+        };
+        let unknown: Vec<_> = set
+            .servers
+            .iter()
+            .filter(|s| *s.node == *"(unknown)")
+            .collect();
+        assert_eq!(unknown.len(), 1);
+        assert_eq!(
+            (&*unknown[0].address, &*unknown[0].protocol_version),
+            (&*want_leader, "unknown")
+        );
         cluster.end().await;
     });
 }
