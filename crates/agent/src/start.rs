@@ -190,7 +190,7 @@ impl Agent {
                 let own = OwnRequests::new(env, &config);
                 Cluster::own(server.clone(), dc.clone(), router, own)
             }
-            None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config))),
+            None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config, identity.id))),
         });
         let cache = Cache::new(env, &tasks, Arc::clone(&cluster), &config);
         let (process_tx, process) = mpsc::channel(4);

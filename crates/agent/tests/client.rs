@@ -49,6 +49,7 @@ fn server_at(name: &str, addr: &str) -> ServerAddr {
         name: text(name),
         addr: format!("{addr}:8300").parse().unwrap(),
         datacenter: text("dc1"),
+        id: None,
     }
 }
 

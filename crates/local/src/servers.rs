@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tribune_types::id::NodeId;
 use tribune_types::text::Text;
 
 /// A server that can be asked.
@@ -20,6 +21,8 @@ pub struct ServerAddr {
     pub addr: SocketAddr,
     /// Its datacenter.
     pub datacenter: Text,
+    /// Its identity, if it tells one and is of Tribune's kind.
+    pub id: Option<NodeId>,
 }
 
 /// The order in which servers are asked.
@@ -156,6 +159,7 @@ mod tests {
             name: text(name),
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             datacenter: text("dc1"),
+            id: None,
         }
     }
 

@@ -497,6 +497,17 @@ async fn peers_that_are_none_are_refused_and_counted() {
             "a snapshot with a huge header",
             snapshot(&request(60 << 20, 0, 1)),
         ),
+        (
+            "a call that is none",
+            [
+                &b"TRIB\x01\x03"[..],
+                &THEM.0,
+                &US.0,
+                &request(3, 1, 1),
+                b"\0\x09x",
+            ]
+            .concat(),
+        ),
     ];
     measured("peers that are none", LITTLE_KIB, || {
         for (n, (what, bytes)) in cases.iter().enumerate() {
@@ -511,6 +522,18 @@ async fn peers_that_are_none_are_refused_and_counted() {
             }
             assert_eq!(counted(), n as u64 + 1, "{what}");
         }
+    });
+    // Calls with bodies that wait for nothing but their last byte, on as many connections as an address may have.
+    let rpc = [&b"TRIB\x01\x03"[..], &THEM.0, &US.0].concat();
+    measured("calls that do not end", LITTLE_KIB, || {
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let mut stream = port.connect();
+            let part = [&rpc[..], &request(256 << 10, 1, 1), &[7; 200_000]].concat();
+            stream.write_all(&part).unwrap();
+            held.push(stream);
+        }
+        port.serves("calls that do not end");
     });
     // Many that say 64 MiB and send a part of it.
     measured("large requests that do not come", 48 << 10, || {

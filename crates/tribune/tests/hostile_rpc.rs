@@ -221,7 +221,7 @@ fn strangers_that_speak_as_peers_are_refused_or_thrown_out() {
             [b"T".as_slice(), &random.bytes(1000)].concat(),
         ];
         wrong.extend([0, 2, 255].map(|version| changed(4, version)));
-        wrong.extend([0, 3, 255].map(|purpose| changed(5, purpose)));
+        wrong.extend([0, 4, 255].map(|purpose| changed(5, purpose)));
         wrong.extend([1, 2, 3].map(|at| changed(at, b'x')));
         for bytes in &wrong {
             let Some(answer) = is_closed(addr, bytes) else {
@@ -252,6 +252,26 @@ fn strangers_that_speak_as_peers_are_refused_or_thrown_out() {
         ];
         for bytes in calls {
             let closed = is_closed(addr, &[hello(1, id), bytes.clone()].concat());
+            assert!(closed.is_some(), "hangs after {:?}", &bytes[..13]);
+        }
+        let call = |call: &[u8]| [frame(call.len() as u32, 1, 1), call.to_vec()].concat();
+        let rpc = [
+            frame((256 << 10) + 1, 1, 1),
+            frame(0, 0, 1),
+            frame(0, 2, 1),
+            frame(0, 1, 5),
+            frame(0, 1, 2),
+            call(b""),
+            call(b"\x00\xffKVS.Get\x80"),
+            call(b"\x00\x07KVS.Get"),
+            call(b"\x00\x07KVS.Get\x80\x80"),
+            call(b"\x00\x07KVS.Get\xdf\xff\xff\xff\xff"),
+            call(b"\x02\x07KVS.Get\x80"),
+            call(b"\x00\x02\xff\xfe\x80"),
+            random.bytes(10_000),
+        ];
+        for bytes in rpc {
+            let closed = is_closed(addr, &[hello(3, id), bytes.clone()].concat());
             assert!(closed.is_some(), "hangs after {:?}", &bytes[..13]);
         }
         let snapshots = [
@@ -291,6 +311,19 @@ fn strangers_that_speak_as_peers_are_refused_or_thrown_out() {
                 "requests of {first} hang"
             );
         }
+        // Calls of known and unknown names, with anything as their body: none ends the connection.
+        let methods = ["KVS.Get", "KVS.Apply", "Catalog.Register", "Nope.Nope", ""];
+        for passed_on in [0, 1] {
+            let mut bytes = hello(3, id);
+            for (n, method) in (1..).zip(methods) {
+                let head = [passed_on, method.len() as u8];
+                let call = [&head, method.as_bytes(), b"\x81\xa3Key\x07"].concat();
+                bytes.extend(frame(call.len() as u32, n, 1));
+                bytes.extend(call);
+            }
+            let answer = is_closed_after_the_end(addr, &bytes);
+            assert!(answer.is_some(), "calls hang");
+        }
     }
     target.survives("requests without a meaning");
 
@@ -300,6 +333,10 @@ fn strangers_that_speak_as_peers_are_refused_or_thrown_out() {
         for _ in 0..60 {
             let mut stream = connect(addr);
             let promise = [hello(1, id), frame(64 << 20, 1, 1), vec![0; 1000]].concat();
+            let _ = stream.write_all(&promise);
+            held.push(stream);
+            let mut stream = connect(addr);
+            let promise = [hello(3, id), frame(256 << 10, 1, 1), vec![0; 1000]].concat();
             let _ = stream.write_all(&promise);
             held.push(stream);
         }

@@ -8,11 +8,15 @@
 //! A server that the pool takes for failed is not waited for until its connection fails, which takes half a minute: a
 //! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere.
 //!
+//! Calls that are answered promptly and with little go in frames to servers of Tribune's kind, on a second connection that is
+//! made when there are many of them ([`prompt`]).
+//!
 //! Memory: nothing while idle but one connection with its streams (see `tribune-net`), and replies that come often
 //! ([`recent`]).
 
 mod abroad;
 mod prepared;
+mod prompt;
 mod read;
 mod recent;
 mod snapshot;
@@ -28,9 +32,10 @@ use tracing::{debug, warn};
 use tribune_config::Config;
 use tribune_local::RateLimit;
 use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay, retry_pause};
-use tribune_net::{CallError, Lost, NotSent, Pool, PoolOptions};
+use tribune_net::{CallError, Lost, NotSent, Pool};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::error::RpcError;
+use tribune_types::id::NodeId;
 use tribune_types::text::{Text, text};
 use tribune_types::time::Mono;
 use tribune_wire::rpc;
@@ -91,14 +96,14 @@ enum Place {
 }
 
 impl Client {
-    /// The way of a client agent. Knows no server yet. Connections are tasks of `tasks`.
-    pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config) -> Client {
+    /// The way of the client agent `own`. Knows no server yet. Connections are tasks of `tasks`.
+    pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config, own: NodeId) -> Client {
         let limits = &config.reloadable;
         let rate = RateLimit::new(limits.rpc_rate, limits.rpc_max_burst);
         Client {
             env: env.clone(),
             datacenter: text(&config.datacenter),
-            pool: Pool::new(env, tasks, PoolOptions::default()),
+            pool: Pool::new(env, tasks, prompt::pool_options(own)),
             tasks: tasks.clone(),
             servers: Mutex::default(),
             servers_changed: Notify::new(),
@@ -223,14 +228,15 @@ impl Client {
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
         // First the connection alone: while there is none, giving up is harmless.
-        tokio::select! {
+        let target = prompt::target(server, method, deadline);
+        let line = tokio::select! {
             biased;
-            connected = self.pool.connect(server.addr) => connected?,
+            line = self.pool.line(target) => line?,
             () = self.gone(server) => return Err(CallError::NotSent(NotSent::Session)),
-        }
+        };
         tokio::select! {
             biased;
-            reply = self.pool.call(server.addr, method, body, deadline) => reply,
+            reply = line.call(method, body, deadline) => reply,
             () = self.given_up(server) => Err(CallError::FateUnknown(Lost::Eof)),
         }
     }

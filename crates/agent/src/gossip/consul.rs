@@ -19,6 +19,7 @@ use tribune_local::sync_delay_on_join;
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_serf::MemberChange;
 use tribune_types::event::UserEvent;
+use tribune_types::id::NodeId;
 use tribune_types::member::{Member, MemberStatus};
 use tribune_types::text::{Text, TextMap, text};
 
@@ -361,6 +362,7 @@ fn server_of(member: &Member) -> Option<ServerAddr> {
     match recognise(&member.tags, &member.name, addr)? {
         MemberKind::Server(facts) => Some(ServerAddr {
             addr: facts.rpc_addr()?,
+            id: { NodeId::parse(&facts.id).ok() }.filter(|_| facts.tribune),
             name: facts.short_name,
             datacenter: facts.datacenter,
         }),
@@ -444,6 +446,61 @@ async fn announce_lead(handle: Handle, pool: Pool, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             () = changed => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_of_our_kind_that_lives_is_known_by_its_identity() {
+        let id = NodeId::from_random([7; 16]);
+        let ours = OwnTags {
+            datacenter: text("dc1"),
+            id,
+            version: text(COMPATIBLE_VERSION),
+            revision: text("r"),
+            acls: AclMode::Disabled,
+            server: Some(ServerTags {
+                port: 8300,
+                wan_join_port: None,
+                bootstrap: false,
+                expect: 0,
+                non_voter: false,
+                use_tls: false,
+            }),
+        };
+        let ours = own_tags(&ours, tribune_local::members::Pool::Lan);
+        let without = |tag: &str| {
+            let mut tags = ours.clone();
+            tags.remove(tag);
+            tags
+        };
+        let mut odd = ours.clone();
+        odd.insert(text("id"), text("none"));
+        // (tags, status, server, identity)
+        for (tags, status, server, want) in [
+            (ours.clone(), MemberStatus::Alive, true, Some(id)),
+            (without("tribune"), MemberStatus::Alive, true, None),
+            (without("id"), MemberStatus::Alive, true, None),
+            (odd, MemberStatus::Alive, true, None),
+            (ours.clone(), MemberStatus::Failed, false, None),
+            (without("role"), MemberStatus::Alive, false, None),
+        ] {
+            let member = Member {
+                name: text("s1"),
+                addr: text("10.0.0.1"),
+                port: 8301,
+                tags,
+                status,
+                protocol: [1, 5, 2],
+                delegate: [2, 5, 4],
+            };
+            let found = server_of(&member);
+            assert_eq!(found.is_some(), server, "{member:?}");
+            assert_eq!(found.and_then(|found| found.id), want, "{member:?}");
         }
     }
 }

@@ -126,6 +126,7 @@ async fn world(does: &[Does]) -> World {
             name: text(&format!("s{i}.dc2")),
             addr: server.0,
             datacenter: text("dc2"),
+            id: None,
         });
         // One by one, so that the order stays.
         client.set_servers(list.clone());
