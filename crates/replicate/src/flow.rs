@@ -24,13 +24,14 @@ use tribune_api::client::{Client, Error, KvOperation, QueryOptions, Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
+    feed::{Seat, Seen},
     holder::{HoldError, Holder},
     host,
     meters::Meters,
-    pass::{self, Judge, Pass, PassError},
+    pass::{self, Judge, Pass, PassError, SOURCE},
     rules::{self, Rules},
     settings::{Endpoint, Level, Log, Mirror, Settings},
-    source::{self, AskError},
+    source::{self, AskError, Question},
     status::{self, Status},
     writers::{Guard, Target, WriteError},
 };
@@ -84,7 +85,6 @@ enum FlowError {
 
 /// Clients of a flow, each with a connection of its own.
 pub(crate) struct Clients {
-    pub(crate) source: Client,
     pub(crate) destination: Client,
     pub(crate) writers: Vec<Client>,
 }
@@ -95,10 +95,23 @@ pub(crate) struct Flow {
     pub(crate) destination: Endpoint,
     pub(crate) settings: Arc<Settings>,
     pub(crate) clients: Clients,
+    pub(crate) source: Question,
+    /// At the reading that this prefix's flows share, if there are several.
+    pub(crate) seat: Option<Seat>,
     pub(crate) holder: Arc<Holder>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) log: Log,
+}
+
+/// What follows a pass.
+enum Next {
+    /// Nothing.
+    End(FlowEnd),
+    /// Another pass.
+    Now,
+    /// After the pause between passes, another one when the source is not at this index any more.
+    After(u64),
 }
 
 /// What becomes known when both sides have answered.
@@ -215,7 +228,7 @@ impl Flow {
         };
         let from = &self.mirror.from;
         let source_datacenter = datacenter(
-            &self.clients.source,
+            &self.source.client,
             &from.datacenter,
             "source: cannot ask the agent",
         )?;
@@ -263,7 +276,7 @@ impl Flow {
             let leader: String = client.query(request).ok()?.0;
             Some(leader).filter(|text| !text.is_empty() && !text.starts_with("127."))
         };
-        let from = leader(&self.clients.source, &self.source_query());
+        let from = leader(&self.source.client, &self.source_query());
         from.is_some() && from == leader(&self.clients.destination, &self.destination_query())
     }
 
@@ -280,93 +293,112 @@ impl Flow {
             self.meters.keys_expected.store(status.keys, Relaxed);
         }
         self.say(Level::Info, "active");
-        let mut index = 0;
+        let (mut index, mut alone) = (0, false);
         loop {
             if self.is_stopped() {
                 return Ok(FlowEnd::Stopped);
             }
-            let options = QueryOptions {
-                wait_index: index,
-                wait: if index == 0 { Duration::ZERO } else { POLL },
-                ..self.source_query()
-            };
-            let asked = host::now();
-            let answer = source::list_stale(
-                &self.clients.source,
-                &place.rules.source,
-                &options,
-                self.settings.max_stale,
-            )
-            .map_err(PassError::AskSource)?;
-            if index != 0 && answer.index == index {
-                if asked.elapsed() < POLL {
-                    // Nothing new, yet before the time: servers let go of those who wait when their state is replaced
-                    // by a restored one, and may answer with what was there before. The next look compares all.
-                    self.pause(EARLY_PAUSE);
-                    index = 0;
+            let answer = match self.look(index, alone)? {
+                Seen::Listing(answer) => answer,
+                Seen::Nothing { early } => {
+                    if early {
+                        // Servers let go of those who wait when their state is replaced by a restored one, and may answer
+                        // with what was there before. The next look compares all.
+                        self.pause(EARLY_PAUSE);
+                        index = 0;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let seen = answer.index;
+            };
+            let (seen, behind) = (answer.index, answer.behind.clone());
             let last = known.as_ref().map_or(0, |status| status.last_replicated);
             if seen < last {
                 let text =
                     format!("the source's index went back from {last} to {seen}, starting over");
                 self.say(Level::Info, &text);
             }
-            let outcome = self.pass(place, answer, query, guard, known.as_ref())?;
-            match outcome {
-                Pass::Complete { keys } => {
-                    known = Some(self.write_status(place, query, guard, seen, keys)?);
-                    *failures = 0;
-                    index = seen;
-                    if self.settings.once {
-                        return Ok(FlowEnd::Done);
-                    }
-                }
-                Pass::Again => {
-                    index = 0;
-                    continue;
-                }
-                Pass::Refused(refused) => {
-                    for (key, why) in &refused.examples {
-                        let text = format!("the destination refuses {key:?}: {}", why.trim());
-                        self.say(Level::Warn, &text);
-                    }
-                    let text = format!("{} keys were refused, deletions wait", refused.count);
-                    self.say(Level::Warn, &text);
-                    if self.settings.once {
-                        return Ok(FlowEnd::Incomplete);
-                    }
-                    // Another pass without news would be refused just so.
-                    index = 0;
-                    *failures = failures.saturating_add(1);
-                    self.pause(self.settings.retry.pause(*failures));
-                }
-                Pass::Withheld(kept) => {
-                    let text = format!(
-                        "the source has no key, but nothing shows that keys were removed there: {kept} keys are kept \
-                         (-allow-empty deletes them)"
-                    );
-                    self.say(Level::Warn, &text);
-                    if self.settings.once {
-                        return Ok(FlowEnd::Incomplete);
-                    }
-                    index = seen;
-                }
-                Pass::Hidden(kept) => {
-                    let text = format!(
-                        "the source's token may not read {kept} keys that the destination has: they are kept"
-                    );
-                    self.say(Level::Warn, &text);
-                    if self.settings.once {
-                        return Ok(FlowEnd::Incomplete);
-                    }
-                    index = seen;
+            let outcome = self.pass(place, answer, query, guard, known.as_ref());
+            alone = behind.is_some_and(|behind| behind.load(Relaxed));
+            if alone && let Err(FlowError::Pass(PassError::Listing { side: SOURCE, .. })) = &outcome
+            {
+                let text = "slower than the other destinations, reading the source by itself";
+                self.say(Level::Info, text);
+                index = 0;
+                continue;
+            }
+            let outcome = outcome?;
+            if let Pass::Complete { keys } = outcome {
+                known = Some(self.write_status(place, query, guard, seen, keys)?);
+            }
+            match self.settle(&outcome, seen, failures) {
+                Next::End(end) => return Ok(end),
+                Next::Now => index = 0,
+                Next::After(there) => {
+                    index = there;
+                    self.pause(self.settings.wait);
                 }
             }
-            self.pause(self.settings.wait);
         }
+    }
+
+    /// Waits for a listing unlike the one of `index` (0: any), with the other flows of this prefix unless `alone`.
+    fn look(&self, index: u64, alone: bool) -> Result<Seen, FlowError> {
+        let shared = { self.seat.as_ref() }.filter(|_| !alone);
+        if let Some(seen) = shared.and_then(|seat| seat.look(index, &self.stop)) {
+            return Ok(seen.map_err(PassError::AskSource)?);
+        }
+        let asked = host::now();
+        let answer = self.source.ask(index).map_err(PassError::AskSource)?;
+        if index == 0 || answer.index != index {
+            return Ok(Seen::Listing(answer));
+        }
+        let early = asked.elapsed() < POLL;
+        Ok(Seen::Nothing { early })
+    }
+
+    /// Tells what came of a pass, and decides how to go on.
+    fn settle(&self, outcome: &Pass, seen: u64, failures: &mut u32) -> Next {
+        let (text, index) = match outcome {
+            Pass::Complete { .. } => {
+                *failures = 0;
+                return match self.settings.once {
+                    true => Next::End(FlowEnd::Done),
+                    false => Next::After(seen),
+                };
+            }
+            Pass::Again => return Next::Now,
+            Pass::Refused(refused) => {
+                for (key, why) in &refused.examples {
+                    let text = format!("the destination refuses {key:?}: {}", why.trim());
+                    self.say(Level::Warn, &text);
+                }
+                let text = format!("{} keys were refused, deletions wait", refused.count);
+                (text, 0)
+            }
+            Pass::Withheld(kept) => {
+                let text = format!(
+                    "the source has no key, but nothing shows that keys were removed there: {kept} keys are kept \
+                     (-allow-empty deletes them)"
+                );
+                (text, seen)
+            }
+            Pass::Hidden(kept) => {
+                let text = format!(
+                    "the source's token may not read {kept} keys that the destination has: they are kept"
+                );
+                (text, seen)
+            }
+        };
+        self.say(Level::Warn, &text);
+        if self.settings.once {
+            return Next::End(FlowEnd::Incomplete);
+        }
+        if matches!(outcome, Pass::Refused(_)) {
+            // Another pass without news would be refused just so.
+            *failures = failures.saturating_add(1);
+            self.pause(self.settings.retry.pause(*failures));
+        }
+        Next::After(index)
     }
 
     fn pass(
@@ -511,12 +543,12 @@ impl Judge for Doubt<'_> {
             consistent: true,
             ..self.flow.source_query()
         };
-        let client = &self.flow.clients.source;
+        let client = &self.flow.source.client;
         let again = source::list(client, &self.flow.mirror.source, &options)?;
         Ok(again.body.is_none() && again.index >= self.seen)
     }
 
     fn can_see(&self, keys: &[String]) -> Result<Option<Vec<bool>>, AskError> {
-        source::may_read(&self.flow.clients.source, keys, &self.flow.source_query())
+        source::may_read(&self.flow.source.client, keys, &self.flow.source_query())
     }
 }

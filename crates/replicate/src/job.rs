@@ -16,11 +16,13 @@ use std::{
 use tribune_api::client::{Client, ClientConfig, Patience, QueryOptions};
 
 use crate::{
+    feed::Feed,
     flow::{Clients, DESTINATION_SILENCE_MAX, Flow, FlowEnd, SOURCE_SILENCE_MAX},
     holder::Holder,
     host::{self, JoinHandle},
     meters::Meters,
-    settings::{Endpoint, Log, Settings, SettingsError},
+    settings::{Endpoint, Log, Mirror, Settings, SettingsError},
+    source::Question,
     writers::WRITERS,
 };
 
@@ -75,6 +77,20 @@ impl Job {
             stop: stop.clone(),
             meters: Vec::new(),
         };
+        let question = |mirror: &Mirror| -> Result<Question, SettingsError> {
+            Ok(Question {
+                client: client("source", &mirror.from, SOURCE_SILENCE_MAX, Some(&stop))?,
+                prefix: mirror.source.clone(),
+                datacenter: mirror.from.datacenter.clone(),
+                max_stale: settings.max_stale,
+            })
+        };
+        let mut feeds = Vec::new();
+        if settings.destinations.len() > 1 {
+            for mirror in &settings.mirrors {
+                feeds.push((Feed::new(), question(mirror)?));
+            }
+        }
         let mut ready = Vec::new();
         for destination in &settings.destinations {
             let patient = client("destination", destination, SESSION_SILENCE_MAX, None)?;
@@ -84,7 +100,7 @@ impl Job {
             };
             let holder = Arc::new(Holder::new(patient, query));
             job.holders.push(holder.clone());
-            for mirror in &settings.mirrors {
+            for (at, mirror) in settings.mirrors.iter().enumerate() {
                 let there = || {
                     client(
                         "destination",
@@ -94,7 +110,6 @@ impl Job {
                     )
                 };
                 let clients = Clients {
-                    source: client("source", &mirror.from, SOURCE_SILENCE_MAX, Some(&stop))?,
                     destination: there()?,
                     writers: (0..WRITERS).map(|_| there()).collect::<Result<_, _>>()?,
                 };
@@ -113,11 +128,27 @@ impl Job {
                     destination: destination.clone(),
                     settings: settings.clone(),
                     clients,
+                    source: question(mirror)?,
+                    seat: feeds.get(at).map(|(feed, _)| feed.seat()),
                     holder: holder.clone(),
                     meters,
                     stop: stop.clone(),
                     log: log.clone(),
                 });
+            }
+        }
+        for (feed, question) in feeds {
+            let stop = stop.clone();
+            let thread = host::spawn("feed", move || {
+                feed.run(|index| question.ask(index), &stop);
+            });
+            match thread {
+                // It ends with its flows.
+                Ok(handle) => drop(handle),
+                Err(e) => {
+                    job.stop();
+                    return Err(e.into());
+                }
             }
         }
         for flow in ready {

@@ -5,7 +5,7 @@
 //! both may be Tribune or Consul, datacenters of one cluster or of strangers.
 //!
 //! ```text
-//! Given + files -> Settings -> Job: one flow per prefix and destination
+//! Given + files -> Settings -> Job: one flow per prefix and destination, one feed per prefix of several
 //!
 //! flow:  lock ── look at the source (blocking) ── pass ── status key ──┐
 //!          ^                    ^────────────────────────────────────┘
@@ -18,8 +18,10 @@
 //!
 //! Invariants:
 //! - Memory does not grow with a prefix: both listings are sorted by key, are read entry by entry and merged as they
-//!   come; held are one entry of each, what the writers have at hand, and the names of at most
-//!   `pass::DELETES_MAX` keys to delete (more are left to the next pass).
+//!   come; held are one entry of each, what the writers have at hand, what a feed hands out (a MiB for each destination),
+//!   and the names of at most `pass::DELETES_MAX` keys to delete (more are left to the next pass).
+//! - However many destinations a prefix has, its source is read once for each change; a destination that is slow or down
+//!   does not keep the others from their copies.
 //! - Every transaction checks that the flow's session still holds the flow's lock: who lost it cannot write.
 //! - Nothing is deleted unless the source's listing was read to its end and in order; an empty listing deletes only
 //!   when the source's index shows that keys were removed since the last complete pass.
@@ -29,8 +31,11 @@
 //! Not here: terminals, signals and the table of flags; those are the command line's.
 
 mod entries;
+mod feed;
 mod file;
 mod flow;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod given;
 mod holder;
 mod host;

@@ -18,6 +18,8 @@ use crate::{
 
 /// Keys to delete that one pass remembers. What is more is left to a pass right behind it.
 pub(crate) const DELETES_MAX: usize = 65_536;
+/// The side of a listing that is copied.
+pub(crate) const SOURCE: &str = "source";
 /// Entries between two looks for a stop.
 const STOP_LOOK: u64 = 256;
 
@@ -81,7 +83,7 @@ impl From<MergeError> for PassError {
     fn from(error: MergeError) -> Self {
         match error {
             MergeError::Source(source) => Self::Listing {
-                side: "source",
+                side: SOURCE,
                 source,
             },
             MergeError::Destination(source) => Self::Listing {

@@ -4,10 +4,16 @@
 //! exists. An answer without the headers of a query (a proxy's 404, another service on the port) is an error, as is one
 //! from servers without a leader: neither may pass for "there are no keys".
 
-use std::time::Duration;
+use std::{
+    io::Read,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
-use tribune_api::client::{Client, Error, QueryOptions, Request, Response};
+use tribune_api::client::{Client, Error, QueryOptions, Request};
+
+use crate::flow::POLL;
 
 /// Keys asked about in one request: the servers' limit.
 pub(crate) const AUTHORIZE_COUNT_MAX: usize = 64;
@@ -27,14 +33,45 @@ pub(crate) enum AskError {
     /// The answer comes from servers that know no leader.
     #[error("its servers have no leader")]
     NoLeader,
+    /// It was asked for several flows.
+    #[error("{0}")]
+    Shared(Arc<AskError>),
+    /// The job ends.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// A listing, not read yet.
 pub(crate) struct Answer {
     /// Index of the prefix.
     pub(crate) index: u64,
+    /// How old it may be.
+    pub(crate) age: Duration,
     /// The listing; `None` where no key begins with the prefix.
-    pub(crate) body: Option<Response>,
+    pub(crate) body: Option<Box<dyn Read + Send>>,
+    /// Of a body that several flows read: it broke off because this one was too slow.
+    pub(crate) behind: Option<Arc<AtomicBool>>,
+}
+
+/// What one prefix of a source is asked, over and over.
+pub(crate) struct Question {
+    pub(crate) client: Client,
+    pub(crate) prefix: String,
+    pub(crate) datacenter: String,
+    pub(crate) max_stale: Duration,
+}
+
+impl Question {
+    /// Asks for the listing, and unless `index` is 0 waits until it is another than that of `index`.
+    pub(crate) fn ask(&self, index: u64) -> Result<Answer, AskError> {
+        let options = QueryOptions {
+            datacenter: self.datacenter.clone(),
+            wait_index: index,
+            wait: if index == 0 { Duration::ZERO } else { POLL },
+            ..QueryOptions::default()
+        };
+        list_stale(&self.client, &self.prefix, &options, self.max_stale)
+    }
 }
 
 /// Asks for all entries below `prefix`.
@@ -59,17 +96,22 @@ pub(crate) fn list(
     if !meta.known_leader {
         return Err(AskError::NoLeader);
     }
-    let index = meta.last_index;
+    let mut answer = Answer {
+        index: meta.last_index,
+        age: meta.last_contact,
+        body: None,
+        behind: None,
+    };
     if status == 404 {
         response.text_limited()?;
-        return Ok(Answer { index, body: None });
+    } else {
+        answer.body = Some(Box::new(response));
     }
-    let body = Some(response);
-    Ok(Answer { index, body })
+    Ok(answer)
 }
 
 /// As [`list`], by any server if its answer is at most `max_stale` old, else by the leader.
-pub(crate) fn list_stale(
+fn list_stale(
     client: &Client,
     prefix: &str,
     options: &QueryOptions,
@@ -83,9 +125,8 @@ pub(crate) fn list_stale(
         ..options.clone()
     };
     let answer = list(client, prefix, &stale)?;
-    let age = answer.body.as_ref().map(|body| body.meta().last_contact);
     // What says that there is nothing is asked of the leader in any case.
-    if age.is_some_and(|age| age <= max_stale) {
+    if answer.body.is_some() && answer.age <= max_stale {
         return Ok(answer);
     }
     drop(answer);

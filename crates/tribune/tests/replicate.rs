@@ -555,6 +555,71 @@ fn several_destinations_are_served_side_by_side() {
     assert_eq!(entries(&to, "x/"), entries(&from, "a/"));
 }
 
+/// A source that counts how often keys were read, and copies of `a/` from it to three destinations.
+fn to_three() -> (Node, [Node; 3], Running) {
+    let telemetry = "telemetry { prometheus_retention_time = \"10m\" disable_hostname = true }\n";
+    let from = Node::server(&Kind::Tribune, "source", telemetry);
+    let to = ["one", "two", "three"].map(|name| Node::server(&Kind::Tribune, name, ""));
+    put(&from, "a/first", b"1");
+    let mut copy = command(&from, &to[0], &["-prefix", "a/", "-wait", "10ms"]);
+    for node in &to {
+        copy.args(["-destination", &node.http().to_string()]);
+    }
+    let running = Running::start(copy);
+    all_have(&running, &to, "a/first");
+    (from, to, running)
+}
+
+fn all_have(running: &Running, nodes: &[Node], key: &str) {
+    for node in nodes {
+        let path = format!("/v1/kv/{key}?raw");
+        running.wait_for(key, || node.request("GET", &path, &[]).status == 200);
+    }
+}
+
+#[test]
+fn several_destinations_read_their_source_once_for_each_change() {
+    let (from, to, running) = to_three();
+    let reads = || -> f64 {
+        let text = from.request("GET", "/v1/agent/metrics?format=prometheus", &[]);
+        let text = text.text();
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("consul_http_GET_v1_kv___count "));
+        count.map_or(0.0, |count| count.parse().expect("a number"))
+    };
+    let before = reads();
+    for change in 0..10 {
+        let key = format!("a/{change}");
+        put(&from, &key, b"x");
+        all_have(&running, &to, &key);
+    }
+    // One that was not back in time reads on its own, now and then.
+    let more = reads() - before;
+    assert!(
+        (10.0..=18.0).contains(&more),
+        "{more} reads\n{}",
+        running.log()
+    );
+}
+
+#[test]
+fn a_destination_that_stands_still_does_not_keep_the_others_from_their_copies() {
+    let (from, to, running) = to_three();
+    to[2].signal("-STOP");
+    // More than is on its way to one of them.
+    let value = vec![b'v'; 200_000];
+    for key in 0..20 {
+        put(&from, &format!("a/large-{key:02}"), &value);
+    }
+    all_have(&running, &to[..2], "a/large-19");
+    to[2].signal("-CONT");
+    all_have(&running, &to, "a/large-19");
+    for node in &to {
+        assert_eq!(entries(node, "a/"), entries(&from, "a/"));
+    }
+}
+
 #[test]
 fn a_copy_within_one_datacenter_must_not_feed_on_itself() {
     let node = Node::server(&Kind::Tribune, "only", "");
