@@ -56,8 +56,20 @@ fn seeds() -> Vec<Vec<u8>> {
         stream.extend(frame);
     }
     // More than is promised, and a promise that is not kept.
-    seeds.push([&stream[..], &[0, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 7, 1]].concat());
-    seeds.push([&stream[..], &[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 7, 1, 9]].concat());
+    seeds.push(
+        [
+            &stream[..],
+            &[0, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 7, 1],
+        ]
+        .concat(),
+    );
+    seeds.push(
+        [
+            &stream[..],
+            &[0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 7, 1, 9],
+        ]
+        .concat(),
+    );
     seeds.push(stream);
     seeds
 }
