@@ -201,7 +201,8 @@ pub(crate) fn advertise(reader: &mut Reader<'_>, bind: IpAddr) -> Result<Adverti
     if !failed && is_any(wan) {
         return rule("Advertise WAN address cannot be 0.0.0.0, :: or [::]");
     }
-    let mut tagged = BTreeMap::new();
+    // Other names than those of below are the operator's to choose; these tell where the agent is.
+    let mut tagged: BTreeMap<_, _> = reader.view.map("tagged_addresses").into_iter().collect();
     tagged.insert("lan".to_owned(), lan.to_string());
     tagged.insert("wan".to_owned(), wan.to_string());
     let families = [
@@ -222,7 +223,6 @@ pub(crate) fn advertise(reader: &mut Reader<'_>, bind: IpAddr) -> Result<Adverti
             tagged.insert(tag.to_owned(), ip.to_string());
         }
     }
-    tagged.extend(reader.view.map("tagged_addresses"));
     Ok(Advertised { lan, wan, tagged })
 }
 

@@ -59,6 +59,23 @@ fn agent(args: &[&str]) -> Result<Loaded, ConfigError> {
 }
 
 #[test]
+fn tagged_addresses_are_added_to_those_that_are_derived() {
+    let given = "data_dir = \"/tmp\" bind_addr = \"10.1.1.1\" tagged_addresses { lan = \"9.9.9.1\" wan = \"9.9.9.2\" \
+                 wan_ipv4 = \"9.9.9.3\" lan_ipv6 = \"::5\" foo = \"bar\" }";
+    for (more, wan) in [
+        ("", "10.1.1.1"),
+        (" advertise_addr_wan = \"10.1.1.2\"", "10.1.1.2"),
+    ] {
+        let config = agent(&["-hcl", &format!("{given}{more}")]).unwrap().config;
+        let tagged = &config.node.tagged_addresses;
+        let shown: Vec<_> = tagged.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let want =
+            format!("foo=bar lan=10.1.1.1 lan_ipv4=10.1.1.1 lan_ipv6=::5 wan={wan} wan_ipv4={wan}");
+        assert_eq!(shown.join(" "), want);
+    }
+}
+
+#[test]
 fn wrong_types_are_named_with_their_path() {
     for (text, want) in [
         (

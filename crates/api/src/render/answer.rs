@@ -42,7 +42,9 @@ pub fn reply(reply: &Reply, view: View, addresses: Addresses) -> Vec<u8> {
         Reply::Instances(instances) if view == View::ServiceSummary => {
             ui::service_summary(out, instances)
         }
-        Reply::Instances(instances) => catalog::instances(out, instances, addresses),
+        Reply::Instances(instances) => {
+            catalog::instances(out, instances, addresses, EmptyTags::Array)
+        }
         Reply::NodeDump(dumps) if view == View::OneNode => match dumps.first() {
             Some(dump) => ui::node_dump(out, dump, addresses),
             None => raw(out, b"null"),

@@ -186,15 +186,23 @@ pub(super) fn checks(out: &mut Vec<u8>, checks: &[Arc<Check>], empty: EmptyTags)
     list(out, checks, |out, check| health_check(out, check, empty));
 }
 
-/// Instances with node and checks.
-pub(super) fn instances(out: &mut Vec<u8>, instances: &[Instance], addresses: Addresses) {
+/// Instances with node and checks. Where empty tags are null, so is an empty list of checks.
+pub(super) fn instances(
+    out: &mut Vec<u8>,
+    instances: &[Instance],
+    addresses: Addresses,
+    empty: EmptyTags,
+) {
     list(out, instances, |out, instance| {
         raw(out, b"{\"Node\":");
         node(out, &instance.node, addresses);
         raw(out, b",\"Service\":");
-        service(out, &instance.service, addresses, EmptyTags::Array);
+        service(out, &instance.service, addresses, empty);
         raw(out, b",\"Checks\":");
-        checks(out, &instance.checks, EmptyTags::Array);
+        match (instance.checks.is_empty(), empty) {
+            (true, EmptyTags::Null) => raw(out, b"null"),
+            _ => checks(out, &instance.checks, empty),
+        }
         out.push(b'}');
     });
 }

@@ -43,7 +43,7 @@ pub use write::string;
 pub enum EmptyTags {
     /// `[]`: catalog, health and agent endpoints.
     Array,
-    /// `null`: the UI's and transactions' answers.
+    /// `null`: the UI's, transactions' and prepared queries' answers.
     Null,
 }
 

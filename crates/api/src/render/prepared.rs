@@ -5,7 +5,7 @@ use tribune_types::query::QueryMeta;
 use tribune_types::text::Text;
 
 use super::write::{boolean, field, indexes, int, raw, string, string_list, text_map, uint};
-use super::{Addresses, catalog};
+use super::{Addresses, EmptyTags, catalog};
 
 /// `{"ID":"…"}` of a new query.
 pub fn query_created(out: &mut Vec<u8>, id: &str) {
@@ -17,7 +17,7 @@ pub fn query_created(out: &mut Vec<u8>, id: &str) {
 pub fn query_executed(out: &mut Vec<u8>, executed: &ExecutedQuery, addresses: Addresses) {
     field(out, b"{\"Service\":", &executed.service);
     raw(out, b",\"Nodes\":");
-    catalog::instances(out, &executed.nodes, addresses);
+    catalog::instances(out, &executed.nodes, addresses, EmptyTags::Null);
     field(out, b",\"DNS\":{\"TTL\":", &executed.dns.ttl);
     field(out, b"},\"Datacenter\":", &executed.datacenter);
     raw(out, b",\"Failovers\":");
@@ -89,9 +89,12 @@ fn list_or_null(out: &mut Vec<u8>, items: Option<&[Text]>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tribune_types::catalog::{Check, Node, Service};
     use tribune_types::id::Index;
     use tribune_types::prepared::{QueryDns, QueryFailover, QueryService, QueryTemplate};
-    use tribune_types::query::Consistency;
+    use tribune_types::query::{Consistency, Instance};
     use tribune_types::text::text;
 
     use super::*;
@@ -126,6 +129,30 @@ mod tests {
         let mut out = Vec::new();
         query_explained(&mut out, &ExplainedQuery { query, meta });
         assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn instances_without_tags_and_checks_have_null() {
+        // As Consul 1.8.7 shows them; it makes lists of these elsewhere.
+        let instance = |checks: Vec<Arc<Check>>| Instance {
+            node: Arc::new(Node::default()),
+            service: Arc::new(Service::default()),
+            checks: checks.into(),
+        };
+        for (checks, want) in [
+            (vec![], r#","Checks":null}"#),
+            (vec![Arc::new(Check::default())], r#""ServiceTags":null"#),
+        ] {
+            let executed = ExecutedQuery {
+                nodes: vec![instance(checks)],
+                ..ExecutedQuery::default()
+            };
+            let mut out = Vec::new();
+            query_executed(&mut out, &executed, Addresses::Lan);
+            let shown = String::from_utf8(out).unwrap();
+            assert!(shown.contains(want), "{shown}");
+            assert!(shown.contains(r#""Tags":null"#), "{shown}");
+        }
     }
 
     #[test]
