@@ -1,8 +1,9 @@
-//! Watches the leader's process: when it dies, an election is held at once instead of waiting out the timers.
+//! Watches the leader: when it is gone, an election is held at once instead of waiting out the timers.
 //!
-//! Evidence of a death is a connection that ended at an address that refuses new ones, or the word of the pool that the
-//! server failed, never mere silence. The consensus layer then holds an election among the servers that are left; wrong
-//! evidence costs a change of leaders and nothing else.
+//! Three things speak for that: a connection that ended at an address that refuses new ones, the word of the pool that the
+//! server failed, and silence, where the leader would have spoken four times. The last is all there is when a machine loses
+//! power or stands still, and also what a stutter looks like. The consensus layer therefore asks the leader, then the others,
+//! before it holds an election among them (decision 11); wrong evidence costs a change of leaders at most.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tribune_types::member::MemberStatus;
 use crate::Server;
 use crate::peers::peer_id;
 
-/// After a death that changed nothing, for instance because this server has no vote: how long until it is looked at anew.
+/// After evidence that changed nothing, for instance because this server has no vote: how long until it is looked at anew.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches until the server stops.
@@ -60,10 +61,11 @@ async fn watch(server: &Server, leader: Option<&LeaderInfo>, said: &mut Option<&
             biased;
             () = gone => "its process has ended",
             () = moved(server, leader, seen) => return,
+            () = server.raft().leader_silent() => "it says nothing",
         }
     };
     if said.replace(why) != Some(why) {
-        info!(leader = %leader.id, "the leader is gone, {why}: an election is held at once");
+        info!(leader = %leader.id, "the leader seems to be gone, {why}: an election is held at once unless it answers");
     }
     server.raft().on_peer_gone(leader.id);
     server.env().sleep(AGAIN).await;

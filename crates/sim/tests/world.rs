@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use tribune_sim::world::{Mix, Report, Shape, World, run_world};
+use tribune_sim::world::{Kind, Mix, Report, Shape, World, run_world};
 use tribune_sim::{first_seed, seeds};
 
 /// Worlds unless `TRIBUNE_SEEDS` says otherwise, as `cargo xtask simulate` does.
@@ -86,6 +86,23 @@ fn clusters_keep_their_promises_in_the_third_part_of_the_seeds() {
 #[test]
 fn clusters_keep_their_promises_in_the_fourth_part_of_the_seeds() {
     run_part(3);
+}
+
+#[test]
+fn clusters_whose_leaders_stand_still_keep_their_promises() {
+    let kinds = [
+        Kind::PauseLeader,
+        Kind::PauseLeader,
+        Kind::Pause,
+        Kind::SlowLink,
+    ];
+    let (count, mut terms) = (seeds(SEEDS) / 10, 0);
+    for seed in 0..count {
+        let report = run_world(seed, shape(seed + 2), &Mix::of(&kinds));
+        let report = report.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        terms += report.terms;
+    }
+    assert!(terms as u64 > count * 3 / 2, "hardly anybody was replaced");
 }
 
 #[test]

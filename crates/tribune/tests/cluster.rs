@@ -233,6 +233,69 @@ fn another_leads_within_a_second_after_the_leader_is_killed_and_nothing_is_lost(
     formed(&nodes);
 }
 
+/// Writes through an agent, one after the other begun without waiting, until one is acknowledged. Returns how long that took, and
+/// the keys of all that were acknowledged.
+fn write_until_one_succeeds(node: &Node, prefix: &str) -> (Duration, Vec<String>) {
+    let begin = Instant::now();
+    let done = std::sync::Mutex::new((None, Vec::new()));
+    std::thread::scope(|scope| {
+        for n in 0..200 {
+            if done.lock().expect("no writer panics").0.is_some() {
+                break;
+            }
+            let (key, done) = (format!("{prefix}-{n}"), &done);
+            scope.spawn(move || {
+                if put(node, &key, &key) {
+                    let mut done = done.lock().expect("no writer panics");
+                    done.0.get_or_insert(begin.elapsed());
+                    done.1.push(key);
+                }
+            });
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    });
+    let (took, keys) = done.into_inner().expect("no writer panics");
+    (took.expect("a write that succeeds"), keys)
+}
+
+#[test]
+fn another_leads_soon_after_the_leader_stood_still_and_it_follows_when_it_goes_on() {
+    let nodes = three("");
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let old = leader(&nodes);
+        // Every member votes again before the next stands still.
+        formed(&nodes);
+        let follower = &nodes[(old + 1) % 3];
+        for n in 0..20 {
+            let key = format!("{round}-before-{n}");
+            assert!(put(follower, &key, &key));
+            acknowledged.push(key);
+        }
+        nodes[old].signal("-STOP");
+        let (took, keys) = write_until_one_succeeds(follower, &format!("{round}-during"));
+        println!("round {round}: first write after {took:?}");
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+        acknowledged.extend(keys);
+        let last = format!("{round}-last");
+        assert!(put(follower, &last, "x"));
+        acknowledged.push(last.clone());
+        nodes[old].signal("-CONT");
+        // It thinks that it leads, and must not answer as if it did.
+        let answer =
+            common::try_request(nodes[old].http(), "GET", &format!("/v1/kv/{last}?raw"), &[]);
+        let stale = answer.is_ok_and(|answer| answer.status == 404);
+        assert!(!stale, "what was acknowledged is not there");
+        formed(&nodes);
+        assert_ne!(leader(&nodes), old, "it follows");
+    }
+    for key in &acknowledged {
+        for node in &nodes {
+            assert!(get(node, key).is_some(), "{key} was lost");
+        }
+    }
+}
+
 #[test]
 fn servers_join_and_earn_their_votes_and_leave() {
     let hcl = format!("{FAST}{EAGER}{QUICK}");

@@ -189,7 +189,8 @@ impl World {
                 self.nodes[victim].set_drift(ppm);
                 self.later(long, Undo::Clock(victim));
             }
-            Kind::Pause => {
+            Kind::Pause | Kind::PauseLeader => {
+                let victim = if kind == Kind::Pause { victim } else { leader };
                 self.nodes[victim].set_paused(true);
                 self.later(long, Undo::Resume(victim));
             }

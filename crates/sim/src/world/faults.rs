@@ -41,6 +41,8 @@ pub enum Kind {
     ClockDrift,
     /// A process that stops for a while and goes on.
     Pause,
+    /// The leader's process stops for a while and goes on.
+    PauseLeader,
     /// A server that is killed and comes back with another address, known by its identity.
     NewAddress,
     /// A client agent that leaves in order and comes back.
@@ -48,7 +50,7 @@ pub enum Kind {
 }
 
 /// All kinds.
-pub const ALL: [Kind; 17] = [
+pub const ALL: [Kind; 18] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::IsolateLeader,
@@ -64,6 +66,7 @@ pub const ALL: [Kind; 17] = [
     Kind::ClockJump,
     Kind::ClockDrift,
     Kind::Pause,
+    Kind::PauseLeader,
     Kind::NewAddress,
     Kind::Leave,
 ];
