@@ -12,7 +12,7 @@ use tribune_api::errors::ApiError;
 use tribune_api::render::{self, Addresses, View};
 use tribune_types::caller::Caller;
 use tribune_types::id::Index;
-use tribune_types::query::{Query, QueryMeta, ReadOptions, Reply};
+use tribune_types::query::{Consistency, Query, QueryMeta, ReadOptions, Reply};
 
 use crate::body::Body;
 use crate::cx::Cx;
@@ -20,6 +20,9 @@ use crate::gzip;
 use crate::request::Req;
 use crate::response::{self, Response};
 use crate::step::{Outcome, Planned, Step, Work};
+
+/// What servers say where nobody leads, whatever hops stand before it.
+const NO_LEADER: &str = "No cluster leader";
 
 /// A query and what to make of its reply.
 pub(crate) struct ReadPlan {
@@ -29,6 +32,8 @@ pub(crate) struct ReadPlan {
     finish: Finish,
     /// `?cached` was asked for and is allowed.
     cached: Option<Freshness>,
+    /// Without a leader an old answer will do.
+    stale_without_leader: bool,
 }
 
 /// What to make of a reply.
@@ -100,6 +105,7 @@ impl ReadPlan {
             caller: req.caller.clone(),
             finish,
             cached: None,
+            stale_without_leader: false,
         }
     }
 
@@ -111,6 +117,12 @@ impl ReadPlan {
     /// Addresses are shown as they are, even if `translate_wan_addrs` is on: the UI's endpoints.
     pub(crate) fn untranslated(mut self) -> ReadPlan {
         self.finish.addresses = Addresses::Lan;
+        self
+    }
+
+    /// What any server has will do if there is no leader: the UI's endpoints, so that one sees something at all.
+    pub(crate) fn stale_without_leader(mut self) -> ReadPlan {
+        self.stale_without_leader = self.options.consistency == Consistency::Default;
         self
     }
 
@@ -140,8 +152,24 @@ impl ReadPlan {
             options,
             caller,
             finish,
+            stale_without_leader,
             ..
         } = self;
+        if stale_without_leader {
+            return Err(Box::pin(async move {
+                let mut done = cx.handle.read(&caller, query.clone(), &options).await;
+                if let Err(err) = &done
+                    && err.to_string().contains(NO_LEADER)
+                {
+                    let stale = ReadOptions {
+                        consistency: Consistency::Stale,
+                        ..options
+                    };
+                    done = cx.handle.read(&caller, query, &stale).await;
+                }
+                Ok(finish.outcome(done.map_err(ApiError::from)))
+            }));
+        }
         Err(Box::pin(async move {
             let done = cx.handle.read(&caller, query, &options).await;
             Ok(finish.outcome(done.map_err(ApiError::from)))

@@ -1,4 +1,4 @@
-//! `/v1/internal/ui` (spec http-api.md section 3.12).
+//! `/v1/internal/ui` (spec http-api.md section 3.12). Without a leader any server's data will do.
 
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Headers::Always,
     )
     .untranslated()
+    .stale_without_leader()
     .step()
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Headers::Always,
     )
     .untranslated()
+    .stale_without_leader()
     .step()
 }
 
@@ -65,6 +67,7 @@ pub(crate) fn services(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Json(View::ServiceSummary),
         Headers::Always,
     )
+    .stale_without_leader()
     .step()
 }
 
@@ -82,5 +85,6 @@ pub(crate) fn gateway_nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         Shape::Other(View::GatewayNodes),
         Headers::Always,
     )
+    .stale_without_leader()
     .step()
 }
