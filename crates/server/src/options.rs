@@ -1,11 +1,14 @@
 //! Settings of a server, taken by value at start.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tribune_leader::reconcile::NodeFacts;
+use tribune_raft::{SnapshotConfig, Timing};
 use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::id::NodeId;
-use tribune_types::text::Text;
+use tribune_types::text::{Text, text};
 
 use crate::recovering::RecoveredServer;
 
@@ -41,9 +44,9 @@ pub struct ServerOptions {
     /// Datacenter.
     pub datacenter: Text,
     /// Tagged addresses and metadata this node starts with in the catalog.
-    pub node_facts: tribune_leader::reconcile::NodeFacts,
+    pub node_facts: NodeFacts,
     /// Address that other nodes reach this one at.
-    pub advertise: std::net::IpAddr,
+    pub advertise: IpAddr,
     /// Port of the server RPC.
     pub rpc_port: u16,
     /// Where the log and snapshots live; `None` keeps them in memory only.
@@ -71,7 +74,35 @@ pub struct ServerOptions {
     /// Autopilot settings to store when there are none yet.
     pub autopilot: AutopilotConfig,
     /// Heartbeats and elections.
-    pub timing: tribune_raft::Timing,
+    pub timing: Timing,
     /// When snapshots of the state are taken, and what they leave of the log.
-    pub snapshot: tribune_raft::SnapshotConfig,
+    pub snapshot: SnapshotConfig,
+}
+
+impl ServerOptions {
+    /// A server that founds a cluster of its own in memory, with every setting at its default.
+    pub fn new(node: Text, id: NodeId, advertise: IpAddr) -> ServerOptions {
+        ServerOptions {
+            node,
+            id,
+            datacenter: text("dc1"),
+            node_facts: NodeFacts::default(),
+            advertise,
+            rpc_port: 8300,
+            data_dir: None,
+            bootstrap: Bootstrap::Alone,
+            recover: Vec::new(),
+            version: text("1.8.7"),
+            default_query_time: Duration::from_secs(300),
+            max_query_time: Duration::from_secs(600),
+            rpc_hold_timeout: Duration::from_secs(7),
+            session_ttl_min: Duration::from_secs(10),
+            coordinate_period: Duration::from_secs(5),
+            health_interval: Duration::from_secs(2),
+            disable_coordinates: false,
+            autopilot: AutopilotConfig::default(),
+            timing: Timing::default(),
+            snapshot: SnapshotConfig::default(),
+        }
+    }
 }

@@ -11,7 +11,6 @@ use tribune_raft::{SnapshotConfig, Timing};
 use tribune_rt::disk::{Faults, SimDisk};
 use tribune_rt::{CancellationToken, Env};
 use tribune_server::{Authorizer, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::caller::Caller;
 use tribune_types::id::NodeId;
 use tribune_types::kv::{KvEntry, KvOp};
@@ -157,25 +156,10 @@ fn live(
 }
 
 fn options() -> ServerOptions {
+    let id = NodeId::from_random([7; 16]);
     ServerOptions {
-        node: text("s1"),
-        id: NodeId::from_random([7; 16]),
-        datacenter: text("dc1"),
-        node_facts: Default::default(),
-        advertise: [127, 0, 0, 1].into(),
-        rpc_port: 8300,
         data_dir: Some(PathBuf::from("/data")),
-        bootstrap: tribune_server::Bootstrap::Alone,
-        recover: Vec::new(),
-        version: text("1.8.7"),
-        default_query_time: Duration::from_secs(300),
-        max_query_time: Duration::from_secs(600),
         rpc_hold_timeout: Duration::from_secs(2),
-        session_ttl_min: Duration::from_secs(10),
-        coordinate_period: Duration::from_secs(5),
-        health_interval: Duration::from_secs(2),
-        disable_coordinates: false,
-        autopilot: AutopilotConfig::default(),
         timing: Timing::scaled(1),
         // Snapshots and purges within every life.
         snapshot: SnapshotConfig {
@@ -183,6 +167,7 @@ fn options() -> ServerOptions {
             interval: Duration::from_millis(20),
             trailing_logs: 5,
         },
+        ..ServerOptions::new(text("s1"), id, [127, 0, 0, 1].into())
     }
 }
 

@@ -12,22 +12,9 @@ pub mod gossip;
 mod history;
 pub mod linear;
 mod oracle;
+mod seeds;
 pub mod world;
 
 pub use history::{Report, run_history};
 pub use oracle::{Known, Lost};
-
-/// Number of seeds to run: `TRIBUNE_SEEDS`, or `default`.
-pub fn seeds(default: u64) -> u64 {
-    std::env::var("TRIBUNE_SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(default)
-}
-
-/// The first seed to run: `TRIBUNE_SEED`, to replay one.
-pub fn first_seed() -> Option<u64> {
-    std::env::var("TRIBUNE_SEED")
-        .ok()
-        .and_then(|n| n.parse().ok())
-}
+pub use seeds::{first_seed, run_seeds, seeds};

@@ -2,42 +2,31 @@
 //!
 //! Two tests with half of the seeds each, so that they run side by side.
 
-use tribune_sim::{Report, first_seed, run_history, seeds};
+use tribune_sim::{Report, run_history, run_seeds};
 
 #[test]
 fn acknowledged_writes_survive_power_loss_and_disk_faults_in_even_seeds() {
-    run_seeds(0);
+    run_half(0);
 }
 
 #[test]
 fn acknowledged_writes_survive_power_loss_and_disk_faults_in_odd_seeds() {
-    run_seeds(1);
+    run_half(1);
 }
 
-/// Runs the seeds with this remainder by 2: all up to the asked number, or the one to replay.
-fn run_seeds(remainder: u64) {
-    let range = match first_seed() {
-        Some(seed) => seed..seed + 1,
-        None => 0..seeds(1000),
-    };
-    let many = range.end - range.start > 1;
-    let mut count = 0;
+/// Runs the seeds with this remainder by 2.
+fn run_half(remainder: u64) {
+    let reports = run_seeds("disk", 1000, |seed| seed % 2 == remainder, run_history);
     let mut sum = Report::default();
-    for seed in range.filter(|seed| seed % 2 == remainder) {
-        let report = run_history(seed).unwrap_or_else(|what| {
-            panic!(
-                "seed {seed}: {what}\nreplay: TRIBUNE_SEED={seed} cargo test -p tribune-sim --test disk"
-            )
-        });
-        count += 1;
+    for report in &reports {
         sum.lives += report.lives;
         sum.refused_starts += report.refused_starts;
         sum.acked += report.acked;
         sum.failed += report.failed;
     }
-    println!("{count} seeds: {sum:?}");
+    println!("{sum:?}");
     assert!(
-        !many || sum.acked > count * 10,
+        reports.len() < 2 || sum.acked > reports.len() as u64 * 10,
         "the workload hardly wrote: {sum:?}"
     );
 }

@@ -6,11 +6,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tribune_sim::run_seeds;
 use tribune_sim::world::World;
 use tribune_sim::world::wan::{Federation, POOL_LIMIT, WanMix, WanReport, run_federation};
-use tribune_sim::{first_seed, seeds};
 
 /// Worlds unless `TRIBUNE_SEEDS` says otherwise, as `cargo xtask simulate` does.
 const SEEDS: u64 = 6;
@@ -29,37 +29,20 @@ fn shape(seed: u64) -> Federation {
 }
 
 fn run_part(part: u64) {
-    let range = match first_seed() {
-        Some(seed) => seed..seed + 1,
-        None => 0..seeds(SEEDS),
-    };
-    let (mut count, mut sum) = (0u32, WanReport::default());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long the simulation itself takes is measured by the real clock"
-    )]
-    let began = Instant::now();
     // Every part has its share of the kinds of worlds.
-    for seed in range.filter(|seed| seed / 6 % PARTS == part) {
-        let report = run_federation(seed, &shape(seed), &WanMix::from_seed(seed));
-        let report = report.unwrap_or_else(|what| {
-            panic!(
-                "seed {seed}: {what}\nreplay: TRIBUNE_SEED={seed} cargo test -p tribune-sim --test federation -- --nocapture"
-            )
-        });
-        count += 1;
-        sum.add(&report);
-    }
-    if count == 0 {
-        return;
-    }
-    let took = began.elapsed();
-    println!(
-        "{count} federations in {took:.1?}, {:.3} s each: {sum:?}",
-        took.as_secs_f64() / f64::from(count)
+    let reports = run_seeds(
+        "federation",
+        SEEDS,
+        |seed| seed / 6 % PARTS == part,
+        |seed| run_federation(seed, &shape(seed), &WanMix::from_seed(seed)),
     );
+    let (count, mut sum) = (reports.len() as u64, WanReport::default());
+    for report in &reports {
+        sum.add(report);
+    }
+    println!("{sum:?}");
     if count > 10 {
-        let each = |what: u64| what / u64::from(count);
+        let each = |what: u64| what / count;
         assert!(
             each(sum.counts.local) > 50,
             "hardly anything was local: {sum:?}"
@@ -72,7 +55,7 @@ fn run_part(part: u64) {
         assert!(each(sum.counts.severed) > 0, "nothing was cut off: {sum:?}");
         assert!(sum.counts.around > 0, "nothing was routed around: {sum:?}");
         assert!(each(sum.report.answered as u64) > 100, "{sum:?}");
-        assert!(sum.report.undecided * 100 <= count as usize, "{sum:?}");
+        assert!(sum.report.undecided as u64 * 100 <= count, "{sum:?}");
     }
 }
 

@@ -6,10 +6,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test may end it")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tribune_sim::world::{Kind, Mix, Report, Shape, World, run_world};
-use tribune_sim::{first_seed, seeds};
+use tribune_sim::{run_seeds, seeds};
 
 /// Worlds unless `TRIBUNE_SEEDS` says otherwise, as `cargo xtask simulate` does.
 const SEEDS: u64 = 60;
@@ -33,37 +33,21 @@ fn shape(seed: u64) -> Shape {
 }
 
 fn run_part(part: u64) {
-    let range = match first_seed() {
-        Some(seed) => seed..seed + 1,
-        None => 0..seeds(SEEDS),
-    };
-    let (mut count, mut sum) = (0, Report::default());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long the simulation itself takes is measured by the real clock"
-    )]
-    let began = Instant::now();
-    for seed in range.filter(|seed| seed % PARTS == part) {
-        let report = run_world(seed, shape(seed), &Mix::from_seed(seed)).unwrap_or_else(|what| {
-            panic!(
-                "seed {seed}: {what}\nreplay: TRIBUNE_SEED={seed} cargo test -p tribune-sim --test world -- --nocapture"
-            )
-        });
-        count += 1;
-        sum.add(&report);
-    }
-    if count == 0 {
-        return;
-    }
-    let took = began.elapsed();
-    println!(
-        "{count} worlds in {took:.1?}, {:.3} s each: {sum:?}",
-        took.as_secs_f64() / f64::from(count)
+    let reports = run_seeds(
+        "world",
+        SEEDS,
+        |seed| seed % PARTS == part,
+        |seed| run_world(seed, shape(seed), &Mix::from_seed(seed)),
     );
+    let (count, mut sum) = (reports.len(), Report::default());
+    for report in &reports {
+        sum.add(report);
+    }
+    println!("{sum:?}");
     if count > 10 {
-        let each = |what: usize| what / count as usize;
+        let each = |what: usize| what / count;
         assert!(each(sum.answered) > 100, "clients hardly worked: {sum:?}");
-        assert!(sum.undecided * 100 <= count as usize, "{sum:?}");
+        assert!(sum.undecided * 100 <= count, "{sum:?}");
         assert!(each(sum.states) > 20 && sum.watched > 0, "{sum:?}");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tribune_config::{Environment, load, parse_agent_flags};
 use tribune_rt::disk::SimDisk;
 use tribune_server::{Authorizer, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::catalog::{CONSUL_SERVICE, Check, Deregister, Node, Register, Service, Status};
 use tribune_types::definition::CheckType;
 use tribune_types::error::RpcError;
@@ -54,28 +53,8 @@ impl World {
             server: true,
         };
         let stop = CancellationToken::new();
-        let options = ServerOptions {
-            node: identity.node.clone(),
-            id: identity.id,
-            datacenter: identity.datacenter.clone(),
-            node_facts: Default::default(),
-            advertise: [127, 0, 0, 1].into(),
-            rpc_port: 8300,
-            data_dir: None,
-            bootstrap: tribune_server::Bootstrap::Alone,
-            recover: Vec::new(),
-            version: text("1.8.7"),
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
-            rpc_hold_timeout: Duration::from_secs(7),
-            session_ttl_min: Duration::from_secs(10),
-            coordinate_period: Duration::from_secs(5),
-            health_interval: Duration::from_secs(2),
-            disable_coordinates: false,
-            autopilot: AutopilotConfig::default(),
-            timing: tribune_raft::Timing::default(),
-            snapshot: tribune_raft::SnapshotConfig::default(),
-        };
+        let ip = [127, 0, 0, 1].into();
+        let options = ServerOptions::new(identity.node.clone(), identity.id, ip);
         let server = Server::start(&env, options, Authorizer::allow_all(), &stop)
             .await
             .unwrap();

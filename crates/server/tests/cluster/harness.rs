@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tribune_net::{CallFailure, CallResult, Handler, NetOptions, Pool, PoolOptions, SnapshotReply};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_server::{Authorizer, Bootstrap, Origin, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
 use tribune_types::id::NodeId;
@@ -195,26 +194,11 @@ impl Node {
         let stop = CancellationToken::new();
         let name = text(&format!("s{number}"));
         let options = ServerOptions {
-            node: name.clone(),
-            id: NodeId::from_random([number; 16]),
-            datacenter: text("dc1"),
-            node_facts: Default::default(),
-            advertise: ip,
             rpc_port: RPC_PORT,
-            data_dir: None,
             bootstrap: Bootstrap::Expect(servers.into()),
-            recover: Vec::new(),
-            version: text("1.8.7"),
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
             rpc_hold_timeout: HOLD,
-            session_ttl_min: Duration::from_secs(10),
-            coordinate_period: Duration::from_secs(5),
-            health_interval: Duration::from_secs(2),
-            disable_coordinates: false,
-            autopilot: AutopilotConfig::default(),
             timing: tribune_raft::Timing::scaled(1),
-            snapshot: tribune_raft::SnapshotConfig::default(),
+            ..ServerOptions::new(name.clone(), NodeId::from_random([number; 16]), ip)
         };
         let server = Server::start(&env, options, Authorizer::allow_all(), &stop)
             .await
