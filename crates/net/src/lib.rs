@@ -53,7 +53,7 @@ pub struct NetOptions {
     pub addr: SocketAddr,
     /// Time for the first byte. Default 5 s.
     pub handshake_timeout: Duration,
-    /// Connections per peer address; 0 is no limit. Default 100.
+    /// Connections per peer address, and as many that carry calls in frames; 0 is no limit. Default 100.
     pub conns_per_addr_max: usize,
     /// Largest message accepted, in bytes.
     pub message_max: usize,
