@@ -3,6 +3,9 @@
 //! Start: node identity, server (log, state), local half, server port, tasks. End: intake stops first, then the local
 //! half, then the server and its log. The fronts belong to the binary, which has their addresses.
 
+mod pools;
+mod server_half;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +13,28 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 use tribune_config::Config;
-use tribune_net::NetOptions;
-use tribune_raft::{SnapshotConfig, Timing};
 use tribune_rt::disk::{File, OpenOptions};
-use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
-use tribune_server::{Authorizer, Bootstrap, NodeFacts, RecoveredServer, Server, ServerOptions};
-use tribune_types::autopilot::AutopilotConfig;
+use tribune_server::Server;
 use tribune_types::text::text;
 
 use crate::cache::Cache;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::federation::Router;
-use crate::gossip::{self, PoolError, RetryJoin};
+use crate::gossip::{self, PoolError};
 use crate::handle::{Handle, Inner};
-use crate::info::{COMPATIBLE_VERSION, Identity};
+use crate::info::Identity;
 pub use crate::local_state::{Applied, Reload};
-use crate::local_state::{LocalAgent, LocalParts, ProcessRequest, node_info};
+use crate::local_state::{LocalAgent, LocalParts, ProcessRequest};
 use crate::logs::Logs;
 use crate::node_id::{NodeIdError, node_id};
 use crate::own_requests::OwnRequests;
-use crate::peers_file::PeersFile;
 use crate::prepared::executions;
-use crate::rpc::RpcServer;
 use crate::telemetry::Telemetry;
+use pools::Pools;
+use server_half::{serve_rpc, start_server};
 
-/// Largest message accepted on the server port: a transaction of the largest allowed size, with room.
-const RPC_MESSAGE_MAX: usize = 4 << 20;
 /// Locked while the agent runs.
 const LOCK_FILE: &str = "tribune.lock";
 /// How long tasks may take to end.
@@ -156,22 +153,10 @@ impl Agent {
         } = parts;
         let telemetry = Telemetry::install(env, &config, &host);
         let data_dir = config.data_dir.clone();
-        let lock = data_dir
-            .as_deref()
+        let lock = { data_dir.as_deref() }
             .map(|dir| own_data_dir(env, dir))
             .transpose()?;
-        let id = node_id(
-            env,
-            config.node.id,
-            config.node.disable_host_id,
-            data_dir.as_deref(),
-        )?;
-        let identity = Identity {
-            node: text(&config.node.name),
-            id,
-            datacenter: text(&config.datacenter),
-            server: config.server.enabled,
-        };
+        let identity = identify(env, &config)?;
         let stop = CancellationToken::new();
         let server = if identity.server {
             // Large, and not needed on a client: kept out of this future.
@@ -180,57 +165,28 @@ impl Agent {
             None
         };
         let tasks = env.group(&stop);
-        let cluster = Arc::new(match &server {
-            Some(server) => {
-                let dc = &identity.datacenter;
-                let router = config
-                    .addrs
-                    .serf_wan_advertise
-                    .map(|_| Router::new(env, &tasks, &config, dc.clone()));
-                let own = OwnRequests::new(env, &config);
-                Cluster::own(server.clone(), dc.clone(), router, own)
-            }
-            None => Cluster::Remote(Arc::new(Client::new(env, &tasks, &config, identity.id))),
-        });
+        let cluster = Arc::new(cluster(env, &config, &identity, server.as_ref(), &tasks));
         let cache = Cache::new(env, &tasks, Arc::clone(&cluster), &config);
         let (process_tx, process) = mpsc::channel(4);
+        let applied: Applied = {
+            let (telemetry, cluster) = (telemetry.clone(), Arc::clone(&cluster));
+            let cache = cache.clone();
+            Box::new(move |config| {
+                telemetry.reload(config, &host);
+                cluster.reload(config);
+                cache.reload(config);
+                applied(config);
+            })
+        };
         let parts = LocalParts {
             reload,
-            applied: {
-                let (telemetry, cluster) = (telemetry.clone(), Arc::clone(&cluster));
-                let cache = cache.clone();
-                Box::new(move |config| {
-                    telemetry.reload(config, &host);
-                    cluster.reload(config);
-                    cache.reload(config);
-                    applied(config);
-                })
-            },
+            applied,
             process: process_tx,
         };
         let local = LocalAgent::new(env, &identity, Arc::new(config.clone()), parts)
             .map_err(|err| StartError::Local(err.to_string()))?;
-        let gossip_failed = |pool, source| {
-            stop.cancel();
-            // The original takes the server port first: where both are taken, that is the one its users read of.
-            let addr = config.addrs.rpc_bind;
-            if server.is_some()
-                && let Err(source) = TcpListener::bind(env, addr, BindOptions::default())
-            {
-                return StartError::RpcPort { addr, source };
-            }
-            let role = if server.is_some() { "server" } else { "client" };
-            StartError::Gossip { role, pool, source }
-        };
-        let wan = gossip::start_wan(env, &tasks, &config, &identity, &revision)
-            .map_err(|source| gossip_failed("WAN Serf", source))?;
-        let lan_word = if server.is_some() {
-            "LAN Serf"
-        } else {
-            "lan serf"
-        };
-        let (lan, lan_parts) = gossip::start_lan(env, &tasks, &config, &identity, &revision)
-            .map_err(|source| gossip_failed(lan_word, source))?;
+        let pools = Pools::start(env, &tasks, &config, &identity, &revision)
+            .inspect_err(|_| stop.cancel())?;
         telemetry.spawn(&tasks, &config.telemetry);
         let inner = Inner {
             identity,
@@ -238,8 +194,8 @@ impl Agent {
             cluster,
             cache,
             executions: executions(env),
-            lan: Some(lan.clone()),
-            wan: wan.clone(),
+            lan: Some(pools.lan.clone()),
+            wan: pools.wan.clone(),
             telemetry,
             logs,
             revision,
@@ -254,11 +210,7 @@ impl Agent {
             }
         }
         handle.inner.local.spawn_tasks(&handle, &tasks);
-        gossip::run_lan(&handle, &lan, lan_parts, &tasks);
-        if let Some(wan) = &wan {
-            gossip::run_wan(&handle, &lan, wan, &tasks);
-        }
-        let joins = retry_join(&config, &handle, &tasks);
+        let joins = pools.run(&config, &handle, &tasks);
         Ok(Agent {
             env: env.clone(),
             handle,
@@ -350,6 +302,41 @@ impl Agent {
     }
 }
 
+/// Who this agent is.
+fn identify(env: &Env, config: &Config) -> Result<Identity, StartError> {
+    let id = node_id(
+        env,
+        config.node.id,
+        config.node.disable_host_id,
+        config.data_dir.as_deref(),
+    )?;
+    Ok(Identity {
+        node: text(&config.node.name),
+        id,
+        datacenter: text(&config.datacenter),
+        server: config.server.enabled,
+    })
+}
+
+/// The way to the servers: to the own one and from there to other datacenters, or to those that gossip tells of.
+fn cluster(
+    env: &Env,
+    config: &Config,
+    identity: &Identity,
+    server: Option<&Server>,
+    tasks: &TaskGroup,
+) -> Cluster {
+    let Some(server) = server else {
+        let client = Client::new(env, tasks, config, identity.id);
+        return Cluster::Remote(Arc::new(client));
+    };
+    let dc = &identity.datacenter;
+    let has_wan = config.addrs.serf_wan_advertise.is_some();
+    let router = has_wan.then(|| Router::new(env, tasks, config, dc.clone()));
+    let own = OwnRequests::new(env, config);
+    Cluster::own(server.clone(), dc.clone(), router, own)
+}
+
 /// Changes the order in which a client asks servers, now and then.
 async fn rebalance(handle: Handle, stop: CancellationToken) {
     if let Some(client) = handle.inner.cluster.client() {
@@ -364,43 +351,6 @@ async fn storage_failed(server: Option<&Server>) -> String {
         Some(server) => server.failed().await,
         None => std::future::pending().await,
     }
-}
-
-/// Joins again and again until it works; what comes out says that the tries are used up.
-fn retry_join(config: &Config, handle: &Handle, tasks: &TaskGroup) -> mpsc::Receiver<String> {
-    let (exhausted, joins) = mpsc::channel(1);
-    let join = &config.join;
-    let lan = RetryJoin {
-        addrs: join.retry_lan.clone(),
-        interval: join.retry_interval_lan,
-        max: join.retry_max_lan,
-    };
-    let wan = RetryJoin {
-        addrs: join.retry_wan.clone(),
-        interval: join.retry_interval_wan,
-        max: join.retry_max_wan,
-    };
-    for (join, label) in [(lan, "LAN"), (wan, "WAN")] {
-        if join.addrs.is_empty() {
-            continue;
-        }
-        if label == "WAN" && !handle.identity().server {
-            warn!("\"retry_join_wan\" has no effect on a client");
-            continue;
-        }
-        let pool = handle.pool_to_join(label == "WAN").cloned();
-        let env = handle.inner.local.env().clone();
-        let run = join.run(env, label, pool, exhausted.clone());
-        let stop = tasks.stop().clone();
-        tasks.spawn("retry-join", async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = run => {}
-            }
-        });
-    }
-    joins
 }
 
 /// Makes the data folder and locks it.
@@ -423,104 +373,5 @@ fn own_data_dir(env: &Env, dir: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(file),
         Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => Err(StartError::InUse { path }),
         Err(source) => Err(StartError::DataDir { path, source }),
-    }
-}
-
-/// The node record as the local half registers it.
-fn node_facts(config: &Config, identity: &Identity) -> NodeFacts {
-    let node = node_info(config, identity);
-    NodeFacts {
-        tagged_addresses: Some(node.tagged_addresses),
-        meta: Some(node.meta),
-    }
-}
-
-/// Starts the server half, with the peer set of the operator's file if there is one.
-async fn start_server(
-    env: &Env,
-    config: &Config,
-    identity: &Identity,
-    stop: &CancellationToken,
-) -> Result<Server, StartError> {
-    let peers_file = PeersFile::find(env, config.data_dir.as_deref().filter(|_| !config.dev_mode))?;
-    let recover = match &peers_file {
-        Some(file) => file.servers()?,
-        None => Vec::new(),
-    };
-    let options = server_options(config, identity, recover);
-    let started = Server::start(env, options, Authorizer::allow_all(), stop);
-    let started = started.await.map_err(StartError::Server)?;
-    if let Some(file) = peers_file {
-        file.applied();
-    }
-    Ok(started)
-}
-
-/// Opens the server port.
-fn serve_rpc(
-    env: &Env,
-    config: &Config,
-    handle: &Handle,
-    server: &Server,
-    tasks: &TaskGroup,
-) -> Result<(), StartError> {
-    let addr = config.addrs.rpc_bind;
-    let options = NetOptions {
-        handshake_timeout: config.limits.rpc_handshake_timeout,
-        conns_per_addr_max: config.limits.rpc_max_conns_per_client as usize,
-        message_max: RPC_MESSAGE_MAX,
-        peers: Some(server.peer_handler()),
-        ..NetOptions::new(addr)
-    };
-    let rpc = Arc::new(RpcServer::new(handle.clone()));
-    tribune_net::serve(env, tasks, options, rpc)
-        .map(drop)
-        .map_err(|source| StartError::RpcPort { addr, source })
-}
-
-fn server_options(
-    config: &Config,
-    identity: &Identity,
-    recover: Vec<RecoveredServer>,
-) -> ServerOptions {
-    ServerOptions {
-        node: identity.node.clone(),
-        id: identity.id,
-        datacenter: identity.datacenter.clone(),
-        node_facts: node_facts(config, identity),
-        advertise: config.addrs.rpc_advertise.ip(),
-        rpc_port: config.addrs.rpc_advertise.port(),
-        data_dir: config.data_dir.clone().filter(|_| !config.dev_mode),
-        // A development agent is a cluster of its own.
-        bootstrap: Bootstrap::of(
-            config.server.bootstrap || config.dev_mode,
-            config.server.bootstrap_expect,
-        ),
-        recover,
-        version: text(COMPATIBLE_VERSION),
-        default_query_time: config.http.default_query_time,
-        max_query_time: config.http.max_query_time,
-        rpc_hold_timeout: config.performance.rpc_hold_timeout,
-        session_ttl_min: config.server.session_ttl_min,
-        coordinate_period: config.coordinate.update_period,
-        health_interval: config.server.health_interval,
-        disable_coordinates: config.coordinate.disabled,
-        autopilot: AutopilotConfig {
-            cleanup_dead_servers: config.autopilot.cleanup_dead_servers,
-            last_contact_threshold: config.autopilot.last_contact_threshold,
-            max_trailing_logs: config.autopilot.max_trailing_logs,
-            min_quorum: config.autopilot.min_quorum,
-            server_stabilization_time: config.autopilot.server_stabilization_time,
-            ..AutopilotConfig::default()
-        },
-        timing: Timing {
-            heartbeat: config.raft.heartbeat_timeout,
-            election: config.raft.election_timeout,
-        },
-        snapshot: SnapshotConfig {
-            threshold: config.raft.snapshot_threshold,
-            interval: config.raft.snapshot_interval,
-            trailing_logs: config.raft.trailing_logs,
-        },
     }
 }

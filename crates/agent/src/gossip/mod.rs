@@ -53,7 +53,7 @@ use tribune_types::text::{Text, TextMap};
 use tribune_types::time::Mono;
 
 pub(crate) use admit::Admission;
-pub(crate) use consul::{encode_event, run_lan, start_lan, tags};
+pub(crate) use consul::{LanParts, encode_event, run_lan, start_lan, tags};
 pub(crate) use members::{News, Subscription};
 pub use options::PoolError;
 pub(crate) use options::{Fired, PoolOptions, bind_text};
