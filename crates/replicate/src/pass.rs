@@ -4,16 +4,20 @@
 //! and without error, so that a listing that breaks off deletes nothing. An empty one then deletes only if the flow
 //! believes it, and of the others only those keys go that the source's token could have seen.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tribune_api::client::Client;
 
 use crate::{
     entries::{Entries, ListingError},
     merge::{Change, Merge, MergeError},
+    meters::Meters,
     rules::Rules,
     source::{self, AUTHORIZE_COUNT_MAX, Answer, AskError},
-    writers::{self, Operation, Refused, Target, WriteError},
+    writers::{self, Operation, Refused, Sink, Target, WriteError},
 };
 
 /// Keys to delete that one pass remembers. What is more is left to a pass right behind it.
@@ -107,48 +111,9 @@ pub(crate) fn run(
         .map_err(PassError::AskDestination)?;
     let from = Entries::new(listing.body, &rules.source);
     let to = Entries::new(there.body, &rules.destination);
-    let meters = target.meters;
-    meters.pass_keys.store(0, Relaxed);
-    let ((keys, deletes, is_cut), refused) = writers::write(target, |sink| {
-        let mut merge = Merge::new(rules, from, to);
-        let mut deletes = Vec::new();
-        let mut is_cut = false;
-        let (mut counted, mut looked) = (0, 0);
-        while let Some(change) = merge.next()? {
-            let goes_on = match change {
-                Change::Set {
-                    key,
-                    flags,
-                    value,
-                    replaces,
-                } => sink.push(Operation::Set {
-                    key,
-                    flags,
-                    value,
-                    replaces,
-                }),
-                Change::Extra(key) if deletes.len() < DELETES_MAX => {
-                    deletes.push(key);
-                    true
-                }
-                Change::Extra(_) => {
-                    is_cut = true;
-                    true
-                }
-            };
-            meters.same.fetch_add(merge.same() - counted, Relaxed);
-            counted = merge.same();
-            meters.pass_keys.store(merge.source_count(), Relaxed);
-            looked += 1;
-            if !goes_on {
-                break;
-            }
-            if looked % STOP_LOOK == 0 && stop.load(Relaxed) {
-                return Err(PassError::Stopped);
-            }
-        }
-        meters.same.fetch_add(merge.same() - counted, Relaxed);
-        Ok((merge.source_count(), deletes, is_cut))
+    target.meters.pass_keys.store(0, Relaxed);
+    let (compared, refused) = writers::write(target, |sink| {
+        compare(Merge::new(rules, from, to), sink, target.meters, stop)
     })?;
     if stop.load(Relaxed) {
         return Err(PassError::Stopped);
@@ -156,17 +121,89 @@ pub(crate) fn run(
     if refused.count > 0 {
         return Ok(Pass::Refused(refused));
     }
-    if deletes.is_empty() {
+    let Compared { keys, extra, .. } = compared;
+    if extra.is_empty() {
         return Ok(Pass::Complete { keys });
     }
     if keys == 0 && !judge.believes_in_nothing().map_err(PassError::AskSource)? {
-        return Ok(Pass::Withheld(deletes.len() as u64));
+        return Ok(Pass::Withheld(extra.len() as u64));
     }
-    let found = deletes.len();
-    let deletes = visible(rules, deletes, judge).map_err(PassError::AskSource)?;
-    let hidden = (found - deletes.len()) as u64;
+    let found = extra.len();
+    let extra = visible(rules, extra, judge).map_err(PassError::AskSource)?;
+    let hidden = (found - extra.len()) as u64;
+    let refused = delete(extra, target, stop)?;
+    Ok(if refused.count > 0 {
+        Pass::Refused(refused)
+    } else if hidden > 0 {
+        Pass::Hidden(hidden)
+    } else if compared.is_cut {
+        Pass::Again
+    } else {
+        Pass::Complete { keys }
+    })
+}
+
+/// What comparing both listings gave, besides what was set.
+struct Compared {
+    /// Keys the source listed.
+    keys: u64,
+    /// Keys that only the destination has.
+    extra: Vec<String>,
+    /// There are more of them.
+    is_cut: bool,
+}
+
+/// Reads both listings to their end, and has set at the destination what differs.
+fn compare<S: Read, D: Read>(
+    mut merge: Merge<'_, S, D>,
+    sink: &mut Sink<'_>,
+    meters: &Meters,
+    stop: &AtomicBool,
+) -> Result<Compared, PassError> {
+    let (mut extra, mut is_cut) = (Vec::new(), false);
+    let (mut counted, mut looked) = (0, 0);
+    while let Some(change) = merge.next()? {
+        let mut goes_on = true;
+        match change {
+            Change::Set {
+                key,
+                flags,
+                value,
+                replaces,
+            } => {
+                goes_on = sink.push(Operation::Set {
+                    key,
+                    flags,
+                    value,
+                    replaces,
+                });
+            }
+            Change::Extra(key) if extra.len() < DELETES_MAX => extra.push(key),
+            Change::Extra(_) => is_cut = true,
+        }
+        meters.same.fetch_add(merge.same() - counted, Relaxed);
+        counted = merge.same();
+        meters.pass_keys.store(merge.source_count(), Relaxed);
+        looked += 1;
+        if !goes_on {
+            break;
+        }
+        if looked % STOP_LOOK == 0 && stop.load(Relaxed) {
+            return Err(PassError::Stopped);
+        }
+    }
+    meters.same.fetch_add(merge.same() - counted, Relaxed);
+    Ok(Compared {
+        keys: merge.source_count(),
+        extra,
+        is_cut,
+    })
+}
+
+/// Deletes keys at the destination; what it refused.
+fn delete(keys: Vec<String>, target: &Target<'_>, stop: &AtomicBool) -> Result<Refused, PassError> {
     let ((), refused) = writers::write(target, |sink| {
-        for key in deletes {
+        for key in keys {
             if stop.load(Relaxed) {
                 return Err(PassError::Stopped);
             }
@@ -176,15 +213,7 @@ pub(crate) fn run(
         }
         Ok(())
     })?;
-    Ok(if refused.count > 0 {
-        Pass::Refused(refused)
-    } else if hidden > 0 {
-        Pass::Hidden(hidden)
-    } else if is_cut {
-        Pass::Again
-    } else {
-        Pass::Complete { keys }
-    })
+    Ok(refused)
 }
 
 /// Those of the destination's extra keys that the source would have shown.
