@@ -30,8 +30,9 @@ use crate::route::{Need, Origin, Route, View, decide};
 
 /// Longest time a leader may take: a proposal has a limit of its own, which is shorter.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the answer of a former leader is waited for: it may be on its way.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long the answer of a former leader is waited for: it may be on its way. One that handed its office over has answered
+/// before, and where its process has ended nobody waits, so this is for a leader that fell silent.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// How long a connection between servers is kept without calls.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
