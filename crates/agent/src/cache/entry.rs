@@ -66,11 +66,12 @@ impl Entry {
         self.state.lock().failures
     }
 
-    /// The error of a fetch that failed after there were `before` failures, if it is the last that was made.
+    /// The error of a fetch that failed after there were `before` failures, if it is the last that was made. An entry whose
+    /// first fetch failed is given up, so that its error counts whenever it was.
     pub(super) fn failed_since(&self, before: u64) -> Option<RpcError> {
         let state = self.state.lock();
         { state.error.as_ref() }
-            .filter(|_| state.failures > before)
+            .filter(|_| state.failures > before || state.kept.is_none())
             .cloned()
     }
 

@@ -227,7 +227,12 @@ impl Cache {
             }
             match kept {
                 // The first fetch has a limit of its own.
-                None => changed.await,
+                None => tokio::select! {
+                    biased;
+                    () = changed => {}
+                    // Given up for others, or because the agent stops: nobody fetches for it any more.
+                    () = entry.ended() => return ask_once(&self.0, &key).await,
+                },
                 Some(cached) => {
                     let left = deadline.since(env.mono());
                     if env.timeout(left, changed).await.is_err() {
@@ -287,6 +292,16 @@ impl Inner {
             names::entries_changed(-1.0);
         }
     }
+}
+
+/// An answer that is not kept.
+async fn ask_once(cache: &Inner, key: &Key) -> Result<Cached, RpcError> {
+    let value = refresh::ask(cache, key, Index(0)).await?;
+    Ok(Cached {
+        value,
+        hit: false,
+        age: Duration::ZERO,
+    })
 }
 
 fn is_above(cached: &Cached, min_index: Index) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tribune_rt::{CancellationToken, sim_block_on};
 use tribune_server::answer::Shared;
@@ -274,6 +275,42 @@ fn a_query_that_never_succeeded_is_not_kept_up() {
         world.server.set_down(false);
         assert_eq!(world.get(&nodes(""), 0, 0).await, Ok((10, false, 0)));
         world.stop.cancel();
+    });
+}
+
+#[test]
+fn of_too_many_that_wait_for_their_first_answer_each_gets_one() {
+    sim_block_on(8, async |env| {
+        let world = World::new(&env, None);
+        let queries: Vec<Query> = (0..ENTRIES_MAX + 10)
+            .map(|n| nodes(&n.to_string()))
+            .collect();
+        let all = join_all(queries.iter().map(|query| world.get(query, 0, 0)));
+        let all = env.timeout(Duration::from_secs(60), all).await.unwrap();
+        assert!(all.iter().all(|got| *got == Ok((10, false, 0))));
+        world.stop.cancel();
+    });
+}
+
+/// On another thread the first fetch of an entry may fail before whoever asked for it looks.
+#[test]
+fn the_error_of_a_first_fetch_counts_whenever_it_was() {
+    sim_block_on(1, async |env| {
+        let entry = Entry::new(env.mono(), &env.group(&CancellationToken::new()));
+        assert!(!entry.fail(RpcError::NoLeader, env.mono()));
+        let failures = entry.failures();
+        assert_eq!(entry.failed_since(failures), Some(RpcError::NoLeader));
+
+        // Of one that has an answer, only what fails from now on.
+        let world = World::new(&env, None);
+        let options = ReadOptions {
+            consistency: Consistency::Stale,
+            ..ReadOptions::default()
+        };
+        entry.set(world.server.answer(&env, &options).await.unwrap());
+        entry.fail(RpcError::NoLeader, env.mono());
+        assert_eq!(entry.failed_since(entry.failures()), None);
+        assert_eq!(entry.failed_since(0), Some(RpcError::NoLeader));
     });
 }
 
