@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -96,6 +97,22 @@ impl Running {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Connections of this machine to `addr`.
+fn connections_to(addr: SocketAddr) -> usize {
+    const ESTABLISHED: &str = "01";
+    let SocketAddr::V4(addr) = addr else {
+        panic!("{addr} is none of these tests");
+    };
+    let ip = u32::from_ne_bytes(addr.ip().octets());
+    let remote = format!("{ip:08X}:{:04X}", addr.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_one = |line: &&str| {
+        let mut words = line.split_whitespace().skip(2);
+        words.next() == Some(&remote) && words.next() == Some(ESTABLISHED)
+    };
+    table.lines().filter(is_one).count()
 }
 
 fn caller() -> Caller {
@@ -397,6 +414,28 @@ async fn a_client_serves_from_its_server() {
     let report = client.handle().self_report().await;
     assert_eq!(report.stats["consul"]["server"], "false");
     assert_eq!(report.stats["consul"]["known_servers"], "1");
+
+    // One that is known by its identity is called in frames while much is asked.
+    let addr = "127.44.10.1:8300".parse().unwrap();
+    assert_eq!(connections_to(addr), 1);
+    let known = ServerAddr {
+        id: Some(server.handle().identity().id),
+        ..server_at("server", "127.44.10.1")
+    };
+    client.handle().set_servers(vec![known]);
+    client
+        .until("there is a connection for frames", async || {
+            for number in 0..10 {
+                let value = number.to_string();
+                client.set("f", &value).await.unwrap();
+                assert_eq!(client.value("f").await, Some(value));
+            }
+            connections_to(addr) == 2
+        })
+        .await;
+    assert!(client.value("none").await.is_none());
+    let refused = client.set("", "v").await;
+    assert!(matches!(refused, Err(RpcError::Remote(_))), "{refused:?}");
 
     // A server that cannot be reached costs nothing but the try.
     client.handle().set_servers(vec![
