@@ -182,11 +182,11 @@ impl Client {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
+        metrics::counter!("client.rpc").increment(1);
         if !rate.lock().admit(self.env.mono()) {
             metrics::counter!("client.rpc.exceeded").increment(1);
             return Err(RpcError::RateLimited);
         }
-        metrics::counter!("client.rpc").increment(1);
         let first_try: Mono = self.env.mono();
         let mut unreachable = 0;
         let mut tries = 0;
