@@ -369,13 +369,18 @@ impl World {
 
     fn start(&mut self, number: usize) -> Result<(), String> {
         let dc = &self.dcs[self.dc_of(number)];
-        let servers = self.nodes[dc.servers()].iter().map(Node::ip).collect();
+        // The servers; a lone one that moved, and lost what it remembered, can be found by nobody and names the clients.
+        let named = match dc.servers() {
+            lone if lone.len() == 1 => dc.machines.clone(),
+            servers => servers,
+        };
+        let join = self.nodes[named].iter().map(Node::ip).collect();
         let node = &mut self.nodes[number];
         if node.is_up() {
             return Ok(());
         }
         // What an operator would put into the settings now.
-        node.role.join = servers;
+        node.role.join = join;
         node.start()?;
         let text = format!("{} starts", self.nodes[number].label());
         self.note(&text);
