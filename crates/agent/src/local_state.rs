@@ -192,7 +192,8 @@ impl LocalAgent {
         look(&self.core.lock())
     }
 
-    /// Changes the registry and carries out what follows. The ticket resolves when the change is on disk.
+    /// Changes the registry and carries out what follows. The ticket resolves when the change is on disk, and all changes
+    /// before it: what is found done already may be so in memory only.
     pub(crate) fn change<T>(
         &self,
         change: impl FnOnce(&mut Registry, Mono, &mut Vec<Action>) -> T,
@@ -210,10 +211,7 @@ impl LocalAgent {
                 action => self.carry_out(&core, action, &mut ops),
             }
         }
-        let ticket = match &self.store {
-            Some(store) if !ops.is_empty() => Some(store.submit(ops)),
-            _ => None,
-        };
+        let ticket = { self.store.as_ref() }.and_then(|store| store.submit(ops));
         let earlier = match (core.next_wake(), wake_before) {
             (Some(after), Some(before)) => after < before,
             (Some(_), None) => true,

@@ -48,6 +48,8 @@ struct State {
     frozen: Option<Frozen>,
     /// Those of both whose file has yet to be written.
     unwritten: BTreeSet<PathBuf>,
+    /// Changes that could not be made durable, the newest of each file: they go along with the next ones.
+    owed: Contents,
 }
 
 #[derive(Debug)]
@@ -88,23 +90,31 @@ impl JournaledFiles {
                 changed: Contents::new(),
                 frozen: None,
                 unwritten: BTreeSet::new(),
+                owed: Contents::new(),
             }),
         })
     }
 
-    /// Makes changes durable, all or none. After an error they may or may not be found by the next start. Blocks.
-    pub(super) fn commit<'a>(
-        &self,
-        ops: impl Iterator<Item = &'a FileOp> + Clone,
-    ) -> io::Result<()> {
+    /// Makes changes durable, all or none, and with them whatever an earlier call could not: to ask for nothing new asks for
+    /// that. After an error changes may or may not be found by the next start. Blocks.
+    pub(super) fn commit<'a>(&self, ops: impl Iterator<Item = &'a FileOp>) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.journal.append(ops.clone())?;
-        for op in ops {
-            let (path, content) = op.clone().into_content();
-            state.unwritten.insert(path.clone());
-            state.changed.insert(path, content);
+        let owed = std::mem::take(&mut state.owed).into_iter();
+        let mut batch: Vec<FileOp> = owed.map(FileOp::from_content).collect();
+        batch.extend(ops.cloned());
+        if batch.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let appended = state.journal.append(&batch);
+        for (path, content) in batch.into_iter().map(FileOp::into_content) {
+            if appended.is_ok() {
+                state.unwritten.insert(path.clone());
+                state.changed.insert(path, content);
+            } else {
+                state.owed.insert(path, content);
+            }
+        }
+        appended
     }
 
     /// True when a checkpoint has something to do.

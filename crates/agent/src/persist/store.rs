@@ -56,6 +56,13 @@ impl FileOp {
         }
     }
 
+    pub(super) fn from_content((path, content): (PathBuf, Option<Bytes>)) -> FileOp {
+        match content {
+            Some(content) => FileOp::Write(path, content),
+            None => FileOp::Remove(path),
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
             FileOp::Write(_, content) => content.len(),
@@ -96,6 +103,8 @@ struct Submission {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Submission>,
+    /// Something that was submitted is not durable, or not known to be.
+    unsettled: bool,
     /// Nothing will be made durable any more.
     closed: bool,
 }
@@ -124,16 +133,22 @@ impl Store {
         })
     }
 
-    /// Queues operations. Does not block; may be called under a lock, so that the order is that of the decisions.
-    pub(crate) fn submit(&self, ops: Vec<FileOp>) -> Ticket {
+    /// Queues operations; the ticket resolves when they, and all before them, are durable. Without operations it is for those
+    /// before alone, and `None` if they are. Does not block; may be called under a lock, so that the order is that of the
+    /// decisions.
+    pub(crate) fn submit(&self, ops: Vec<FileOp>) -> Option<Ticket> {
         let (done, ticket) = oneshot::channel();
         let mut queue = self.queue.lock();
+        if ops.is_empty() && !queue.unsettled {
+            return None;
+        }
         if !queue.closed {
+            queue.unsettled = true;
             queue.waiting.push(Submission { ops, done });
         }
         drop(queue);
         self.wake.notify_one();
-        Ticket(ticket)
+        Some(Ticket(ticket))
     }
 
     /// Works until `stop`; then makes durable what is queued and ends with a checkpoint.
@@ -191,18 +206,21 @@ impl Store {
                 error!(%err, "local registrations not written");
             }
             for Submission { ops, done } in batch {
+                let path = ops.first().map(|op| op.path().display().to_string());
                 // A caller that went away is no problem.
-                let _ = done.send(match (&result, ops.first()) {
-                    (Err(err), Some(op)) => Err(StoreError {
-                        path: op.path().display().to_string(),
-                        problem: err.to_string(),
-                    }),
-                    _ => Ok(()),
-                });
+                let _ = done.send(result.as_ref().copied().map_err(|err| StoreError {
+                    path: path.unwrap_or_else(|| "registration".to_owned()),
+                    problem: err.to_string(),
+                }));
             }
+            result.is_ok()
         };
-        if let Err(err) = self.env.spawn_blocking("local-journal", work).join().await {
-            error!(%err, "writing of local registrations ended");
+        match self.env.spawn_blocking("local-journal", work).join().await {
+            Ok(done) => {
+                let mut queue = self.queue.lock();
+                queue.unsettled = !done || !queue.waiting.is_empty();
+            }
+            Err(err) => error!(%err, "writing of local registrations ended"),
         }
     }
 

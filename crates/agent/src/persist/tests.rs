@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tribune_local::Source;
 use tribune_rt::Env;
+use tribune_rt::disk::{Faults, SimDisk};
 use tribune_types::catalog::{ServiceKind, Status};
 use tribune_types::value::Value;
 
@@ -183,7 +184,7 @@ async fn operations_are_durable_when_their_ticket_resolves_and_the_last_on_a_pat
     ];
     let task = env.spawn("store", store.clone().run(stop.clone()));
     for ticket in tickets {
-        assert_eq!(ticket.done().await, Ok(()));
+        assert_eq!(ticket.unwrap().done().await, Ok(()));
     }
     stop.cancel();
     task.join().await.unwrap();
@@ -194,6 +195,40 @@ async fn operations_are_durable_when_their_ticket_resolves_and_the_last_on_a_pat
         ["a", "local.journal.0", "local.journal.1"],
         "no temporary file stays, and b was removed"
     );
-    let late = store.submit(vec![FileOp::Remove(a)]);
+    let late = store.submit(vec![FileOp::Remove(a)]).unwrap();
     assert!(late.done().await.is_err(), "nobody works any more");
+}
+
+/// A change may be found done because an earlier one did it, whose bytes never reached the disk.
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_owed_and_asked_for_by_whoever_finds_it_done() {
+    let disk = SimDisk::new(1);
+    let env = Env::sim_on_disk(1, disk.clone()).unwrap();
+    let root = Path::new("/data");
+    env.disk().create_dir_all(&root.join("services")).unwrap();
+    let store = Store::open(&env, root).unwrap();
+    let stop = tribune_rt::CancellationToken::new();
+    env.spawn("store", store.clone().run(stop.clone()));
+    let path = root.join("services/web");
+    let write = FileOp::Write(path.clone(), b"1"[..].into());
+    assert!(store.submit(Vec::new()).is_none(), "nothing is owed");
+    assert_eq!(store.submit(vec![write]).unwrap().done().await, Ok(()));
+
+    let broken = Faults {
+        fail_per_million: 1_000_000,
+        ..Faults::default()
+    };
+    disk.set_faults(broken);
+    let removed = store.submit(vec![FileOp::Remove(path.clone())]);
+    assert!(removed.unwrap().done().await.is_err());
+    let again = store.submit(Vec::new()).expect("a removal is owed");
+    assert!(again.done().await.is_err(), "it is not done yet");
+    disk.set_faults(Faults::default());
+    let again = store.submit(Vec::new()).expect("a removal is owed");
+    assert_eq!(again.done().await, Ok(()));
+    assert!(store.submit(Vec::new()).is_none(), "nothing is owed");
+    disk.crash();
+    drop(Store::open(&env, root).unwrap());
+    assert!(!env.disk().exists(&path), "the removal was acknowledged");
+    stop.cancel();
 }
