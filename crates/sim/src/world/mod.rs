@@ -369,10 +369,11 @@ impl World {
 
     fn start(&mut self, number: usize) -> Result<(), String> {
         let dc = &self.dcs[self.dc_of(number)];
-        // The servers; a lone one that moved, and lost what it remembered, can be found by nobody and names the clients.
-        let named = match dc.servers() {
-            lone if lone.len() == 1 => dc.machines.clone(),
-            servers => servers,
+        // The servers; once some have moved, all agents: servers that all moved, and lost what they remembered of the pool,
+        // know no client, and no client knows them.
+        let named = match self.addresses {
+            0 => dc.servers(),
+            _ => dc.machines.clone(),
         };
         let join = self.nodes[named].iter().map(Node::ip).collect();
         let node = &mut self.nodes[number];
