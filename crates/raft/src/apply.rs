@@ -12,11 +12,10 @@ use std::time::Duration;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use parking_lot::Mutex;
-use tribune_rt::Env;
+use tribune_rt::{Env, Stopwatch};
 use tribune_types::command::Outcome;
 use tribune_types::id::{LogIndex, Term};
 
-use crate::figures::Stopwatch;
 use crate::machine::{Committed, Machine, SnapshotSource};
 use crate::progress::Progress;
 use crate::snapshot::{SnapshotData, SnapshotStore};
@@ -219,7 +218,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
 
 /// Reads the machine's state, saying now and then how far it is.
 pub(crate) fn restore(env: &Env, machine: &SharedMachine, data: &SnapshotData) -> io::Result<()> {
-    let _timed = Stopwatch::start(env, metrics::histogram!("raft.fsm.restore"));
+    let _timed = Stopwatch::start(env, &metrics::histogram!("raft.fsm.restore"));
     let total = data.header.state_len;
     let start = env.mono();
     let mut said = start;

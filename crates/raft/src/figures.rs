@@ -18,38 +18,10 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use tribune_rt::{CancellationToken, Env};
-use tribune_types::time::Mono;
+use tribune_rt::{CancellationToken, millis};
 
 use crate::leadership::{Core, Standing};
 use crate::types::RaftNodeId;
-
-/// Records the time from its making to its end.
-pub(crate) struct Stopwatch {
-    env: Env,
-    timer: Histogram,
-    began: Mono,
-}
-
-impl Stopwatch {
-    pub(crate) fn start(env: &Env, timer: Histogram) -> Stopwatch {
-        Stopwatch {
-            env: env.clone(),
-            timer,
-            began: env.mono(),
-        }
-    }
-}
-
-impl Drop for Stopwatch {
-    fn drop(&mut self) {
-        self.timer.record(millis(self.env.mono().since(self.began)));
-    }
-}
-
-pub(crate) fn millis(took: Duration) -> f64 {
-    took.as_secs_f64() * 1000.0
-}
 
 /// Counts what this node becomes, until it stops.
 pub(crate) async fn follow_roles(core: Core, stop: CancellationToken) {

@@ -11,10 +11,10 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tribune_rt::Env;
+use tribune_rt::{Env, Stopwatch};
 
 use crate::codec::{Answer, Request};
-use crate::figures::{PeerFigures, Stopwatch};
+use crate::figures::PeerFigures;
 use crate::leadership::Standing;
 use crate::snapshot::SnapshotData;
 use crate::transport::{Transport, TransportError};
@@ -135,7 +135,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             let limit = option.soft_ttl().max(self.store_limit);
             (&self.figures.append, limit)
         };
-        let _timed = Stopwatch::start(&self.env, timer.clone());
+        let _timed = Stopwatch::start(&self.env, timer);
         match self.call(Request::Append(rpc), limit).await? {
             Answer::Append(response) => Ok(response),
             _ => unexpected(),

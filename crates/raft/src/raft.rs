@@ -12,7 +12,7 @@ use openraft::impls::OneshotResponder;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tribune_rt::{CancellationToken, Env, TaskGroup};
+use tribune_rt::{CancellationToken, Env, Stopwatch, TaskGroup};
 use tribune_types::command::Outcome;
 use tribune_types::id::{LogIndex, Term};
 use tribune_types::time::Mono;
@@ -20,7 +20,7 @@ use tribune_types::time::Mono;
 use crate::apply::Applier;
 use crate::config::RaftConfig;
 use crate::error::{BootstrapError, OpenError, ProposeError, ReadError};
-use crate::figures::{self, Stopwatch};
+use crate::figures;
 use crate::following::{self, LeaderChanges};
 use crate::handover::Gate;
 use crate::leadership::{Core, LeadershipChange, Standing, Watcher};
@@ -577,7 +577,7 @@ impl Raft {
     /// When it cannot be written; the node goes on and the older snapshots stay.
     pub async fn trigger_snapshot(&self) -> std::io::Result<Option<LogIndex>> {
         let _one_at_a_time = self.0.snapshotting.lock().await;
-        let timed = |name| Stopwatch::start(&self.0.env, metrics::histogram!(name));
+        let timed = |name| Stopwatch::start(&self.0.env, &metrics::histogram!(name));
         let _whole = timed("raft.snapshot.takeSnapshot");
         let create = timed("raft.snapshot.create");
         let stopped = |_| std::io::Error::other(self.stop_reason());

@@ -7,9 +7,9 @@ use metrics::histogram;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tribune_rt::Stopwatch;
 
 use crate::codec::{Answer, Request, SnapshotHeader};
-use crate::figures::Stopwatch;
 use crate::raft::Raft;
 use crate::types::{LogId, Snapshot, TypeConfig, Vote};
 
@@ -41,7 +41,7 @@ impl Raft {
             true => histogram!("raft.rpc.processHeartbeat"),
             false => histogram!("raft.rpc.appendEntries"),
         };
-        let _timed = Stopwatch::start(&self.0.env, timer);
+        let _timed = Stopwatch::start(&self.0.env, &timer);
         if let Err(what) = check_append(&request) {
             return Answer::Failed(what.to_owned());
         }
@@ -60,7 +60,7 @@ impl Raft {
     }
 
     async fn on_vote(&self, mut request: VoteRequest<TypeConfig>) -> Answer {
-        let _timed = Stopwatch::start(&self.0.env, histogram!("raft.rpc.requestVote"));
+        let _timed = Stopwatch::start(&self.0.env, &histogram!("raft.rpc.requestVote"));
         if let Some(answer) = self.answer_removed(&request) {
             return answer;
         }
@@ -127,7 +127,7 @@ impl Raft {
         header: Bytes,
         body: &mut (dyn AsyncRead + Send + Unpin),
     ) -> std::io::Result<Answer> {
-        let _timed = Stopwatch::start(&self.0.env, histogram!("raft.rpc.installSnapshot"));
+        let _timed = Stopwatch::start(&self.0.env, &histogram!("raft.rpc.installSnapshot"));
         let header = SnapshotHeader::decode(header)?;
         let Some(vote) = header.vote else {
             return Err(std::io::Error::other("a snapshot without a vote"));

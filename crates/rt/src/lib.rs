@@ -23,6 +23,7 @@ pub mod process;
 mod real;
 pub mod signals;
 pub mod sim;
+mod stopwatch;
 mod task;
 mod time;
 
@@ -31,6 +32,7 @@ pub use env::Env;
 pub use real::{RealConfig, Worker};
 #[cfg(feature = "sim")]
 pub use sim::block_on as sim_block_on;
+pub use stopwatch::{Stopwatch, millis};
 pub use task::{AbortOnDrop, TaskError, TaskGroup, TaskHandle, ThreadHandle, spawn_current};
 pub use time::{Elapsed, Interval};
 pub use tokio_util::sync::CancellationToken;

@@ -29,8 +29,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tribune_raft::Role;
-use tribune_rt::Env;
-use tribune_types::time::Mono;
+use tribune_rt::{Stopwatch, millis};
 use tribune_types::write::Write;
 
 use crate::Server;
@@ -100,40 +99,6 @@ impl Figures {
             | Write::RaftRemovePeer(_) => return None,
         })
     }
-}
-
-/// Records the time from its making to its end, also when what it times is dropped.
-pub struct Stopwatch {
-    env: Env,
-    timer: Option<Histogram>,
-    began: Mono,
-}
-
-impl Stopwatch {
-    pub(crate) fn start(env: &Env, timer: &Histogram) -> Stopwatch {
-        Stopwatch {
-            env: env.clone(),
-            timer: Some(timer.clone()),
-            began: env.mono(),
-        }
-    }
-
-    /// Records nothing.
-    pub fn discard(mut self) {
-        self.timer = None;
-    }
-}
-
-impl Drop for Stopwatch {
-    fn drop(&mut self) {
-        if let Some(timer) = &self.timer {
-            timer.record(millis(self.env.mono().since(self.began)));
-        }
-    }
-}
-
-pub(crate) fn millis(took: Duration) -> f64 {
-    took.as_secs_f64() * 1000.0
 }
 
 impl Server {

@@ -11,12 +11,12 @@ use metrics::{counter, histogram};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use tribune_raft::LeadershipChange;
+use tribune_rt::Stopwatch;
 use tribune_types::command::Command;
 use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::time::Mono;
 
-use crate::figures::Stopwatch;
 use crate::{Server, autopilot, reconciling};
 
 /// Wait before establishing leadership is tried again.

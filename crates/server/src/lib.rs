@@ -50,7 +50,6 @@ use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 
 pub use authorize::{Access, Authorizer};
-pub use figures::Stopwatch;
 pub use options::{Bootstrap, ServerOptions};
 pub use recovering::RecoveredServer;
 pub use route::Origin;

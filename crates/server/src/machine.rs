@@ -12,7 +12,7 @@ use std::sync::Arc;
 use metrics::histogram;
 use tracing::{error, info};
 use tribune_raft::{Committed, Machine, SnapshotSource};
-use tribune_rt::Env;
+use tribune_rt::{Env, Stopwatch, millis};
 use tribune_state::{Applied, Effect, State, Version, WatchKey};
 use tribune_types::command::Outcome;
 use tribune_types::error::StateError;
@@ -20,7 +20,7 @@ use tribune_types::id::{Index, LogIndex};
 use tribune_types::uuid::parse_query;
 use tribune_wire::entry;
 
-use crate::figures::{Applying, Stopwatch, millis};
+use crate::figures::Applying;
 use crate::hub::Hub;
 use crate::snapshots;
 use crate::soft::Soft;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use tribune_rt::Stopwatch;
 use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
@@ -19,7 +20,6 @@ use tribune_types::query::{Consistency, Instance, ReadOptions};
 use tribune_types::text::Text;
 
 use crate::Server;
-use crate::figures::Stopwatch;
 use crate::route::Need;
 
 /// The node of the agent that asks.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use tribune_raft::ReadGuarantee;
+use tribune_rt::Stopwatch;
 use tribune_state::{ReadContext, WatchKeys};
 use tribune_types::caller::Caller;
 use tribune_types::coordinate::{Coordinate, CoordinateEntry, DatacenterMap};
@@ -21,7 +22,6 @@ use tribune_types::text::text;
 
 use crate::Server;
 use crate::answer::{Answer, Shared};
-use crate::figures::Stopwatch;
 use crate::hub::{shown, worth_sharing};
 use crate::route::{Need, Origin, Route, View, decide};
 

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use metrics::histogram;
 use tracing::{info, warn};
 use tribune_leader::reconcile::{self, Agent, Known, ServerFacts, Step};
+use tribune_rt::Stopwatch;
 use tribune_state::Version;
 use tribune_types::catalog::{CONSUL_SERVICE, SERF_HEALTH};
 use tribune_types::command::Command;
@@ -21,7 +22,6 @@ use tribune_types::error::RpcError;
 use tribune_types::text::{Text, fold, text};
 
 use crate::Server;
-use crate::figures::Stopwatch;
 use crate::joining::Joining;
 use crate::membership::News;
 

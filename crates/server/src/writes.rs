@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use tribune_raft::{MembershipError, ProposeError};
+use tribune_rt::Stopwatch;
 use tribune_state::Version;
 use tribune_types::caller::Caller;
 use tribune_types::command::{Command, Outcome};
@@ -20,7 +21,6 @@ use tribune_types::uuid::parse_query;
 use tribune_types::write::{PeerRef, Write, WriteReply};
 use tribune_wire::{entry, rpc};
 
-use crate::figures::Stopwatch;
 use crate::forward::unreadable;
 use crate::route::{Need, Origin};
 use crate::{Server, validate};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use tribune_rt::net::{RecvBatch, UdpSocket};
-use tribune_rt::{CancellationToken, TaskGroup};
+use tribune_rt::{CancellationToken, TaskGroup, millis};
 use tribune_serf::{Action, KeyOperation, MemberChange, MemberEvent, Record};
 use tribune_swim::{Message, Packet, Warning};
 use tribune_types::time::Mono;
@@ -293,8 +293,7 @@ impl Driver {
                 self.waiters.left();
             }
             Action::CoordinateMoved(by) => {
-                metrics::histogram!("serf.coordinate.adjustment-ms")
-                    .record(by.as_secs_f64() * 1000.0);
+                metrics::histogram!("serf.coordinate.adjustment-ms").record(millis(by));
             }
             Action::Conflict { holder, claimant } => self.warn(|suppressed| {
                 warn!(

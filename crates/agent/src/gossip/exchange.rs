@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt;
 use tracing::debug;
+use tribune_rt::millis;
 use tribune_rt::net::TcpStream;
 use tribune_swim::MergeError;
 use tribune_types::text::Text;
@@ -12,7 +13,6 @@ use tribune_types::time::Mono;
 
 use super::Pool;
 use super::codec::{self, Allowance, StreamError, StreamMessage};
-use super::figures::millis;
 use super::join::dial_text;
 
 /// Why states are exchanged.

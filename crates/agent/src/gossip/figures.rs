@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tribune_rt::millis;
 use tribune_serf::{Stats, Tally};
 use tribune_types::text::Text;
 
@@ -103,10 +104,6 @@ pub(super) fn sample(stats: &Stats) {
     for (name, len) in names.into_iter().zip(stats.queued) {
         metrics::histogram!(name).record(len as f64);
     }
-}
-
-pub(super) fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]

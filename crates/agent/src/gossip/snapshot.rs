@@ -18,11 +18,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 use tribune_rt::disk::{Disk, File, OpenOptions};
-use tribune_rt::{CancellationToken, Env};
+use tribune_rt::{CancellationToken, Env, millis};
 use tribune_serf::{Record, Restored};
 use tribune_wire::serf::snapshot;
-
-use super::figures::millis;
 
 /// Between the first waiting line and its flush.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
