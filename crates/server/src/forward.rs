@@ -21,7 +21,7 @@ use tracing::debug;
 use tribune_net::{CallError, Framed, Lost, NotSent, PeerId, PoolOptions, Target};
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
-use tribune_wire::rpc::{self, Outline};
+use tribune_wire::rpc::{self, Effect, Outline};
 
 use crate::Server;
 use crate::hold::Hold;
@@ -227,10 +227,9 @@ impl Server {
     }
 }
 
-/// True for what is asked of the leader and changes nothing that a second time would not change in the same way. The
-/// original takes these for reads.
+/// True for what is asked of the leader and changes nothing that a second time would not change in the same way.
 fn does_no_harm_twice(method: &str) -> bool {
-    matches!(method, "Session.Renew" | rpc::SERVER_HEALTH)
+    rpc::effect_abroad(method) == Some(Effect::Read)
 }
 
 /// True if the answer says that nothing was done for want of a leader.

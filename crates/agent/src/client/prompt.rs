@@ -11,6 +11,7 @@ use std::time::Duration;
 use tribune_local::servers::ServerAddr;
 use tribune_net::{Framed, PeerId, PoolOptions, Target};
 use tribune_types::id::NodeId;
+use tribune_wire::rpc;
 
 use super::CALL_TIMEOUT;
 
@@ -42,14 +43,7 @@ pub(super) fn target(server: &ServerAddr, method: &str, deadline: Duration) -> T
 
 /// True for a call that is answered promptly and with little. Whatever waits for a change has a longer deadline.
 fn is_prompt(method: &str, deadline: Duration) -> bool {
-    let lists = || {
-        matches!(
-            method,
-            "Catalog.ListNodes" | "Health.ChecksInState" | "KVS.List" | "KVS.ListKeys"
-        ) || method.starts_with("Internal.")
-            || method.starts_with("Txn.")
-    };
-    deadline <= CALL_TIMEOUT && !lists()
+    deadline <= CALL_TIMEOUT && !rpc::is_large(method)
 }
 
 #[cfg(test)]

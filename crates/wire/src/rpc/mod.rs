@@ -43,7 +43,7 @@ pub use keyring::{
 pub use operator::{
     SERVER_HEALTH, decode_server_health_reply, encode_server_health, encode_server_health_reply,
 };
-pub use outline::{Effect, Outline, effect_abroad, is_for_leader};
+pub use outline::{Effect, Outline, effect_abroad, is_for_leader, is_large};
 pub use prepared::{
     EXECUTE_QUERY, EXECUTE_QUERY_REMOTE, EXPLAIN_QUERY, decode_executed_query,
     decode_explained_query, encode_execute_query, encode_execute_query_remote,

@@ -132,6 +132,15 @@ pub fn is_for_leader(method: &str) -> bool {
     )
 }
 
+/// True if requests of `method` or their replies may be large: lists of everything, and transactions.
+pub fn is_large(method: &str) -> bool {
+    matches!(
+        method,
+        "Catalog.ListNodes" | "Health.ChecksInState" | "KVS.List" | "KVS.ListKeys"
+    ) || method.starts_with("Internal.")
+        || method.starts_with("Txn.")
+}
+
 #[cfg(test)]
 mod tests {
     use tribune_types::id::Index;
