@@ -1,5 +1,5 @@
-//! What an agent that is a server asks of itself: counted and limited like what a client asks of its servers (config
-//! `limits.rpc_rate`). Calls that arrive on the server port are others' requests, and pass by.
+//! What an agent asks of the servers of its datacenter, be it one of them: counted and limited (config `limits.rpc_rate`). Calls
+//! that arrive on the server port are others' requests, and pass by.
 
 use metrics::Counter;
 use parking_lot::Mutex;

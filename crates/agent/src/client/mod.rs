@@ -30,7 +30,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 use tribune_config::Config;
-use tribune_local::RateLimit;
 use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay, retry_pause};
 use tribune_net::{CallError, Lost, NotSent, Pool};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
@@ -43,6 +42,8 @@ use tribune_wire::rpc;
 use abroad::Abroad;
 pub(crate) use abroad::pool_options;
 use recent::Recent;
+
+use crate::own_requests::OwnRequests;
 pub use tribune_local::servers::ServerAddr;
 
 /// Longest time a server may take for what does not wait for a change: its own hold time, twice, and then some.
@@ -90,7 +91,7 @@ pub(crate) struct Patience {
 /// Where the servers are.
 enum Place {
     /// In the datacenter of this client agent, which may be limited in how often it asks.
-    Home(Mutex<RateLimit>),
+    Home(OwnRequests),
     /// In another datacenter than that of this server.
     Abroad(Abroad),
 }
@@ -98,8 +99,6 @@ enum Place {
 impl Client {
     /// The way of the client agent `own`. Knows no server yet. Connections are tasks of `tasks`.
     pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config, own: NodeId) -> Client {
-        let limits = &config.reloadable;
-        let rate = RateLimit::new(limits.rpc_rate, limits.rpc_max_burst);
         Client {
             env: env.clone(),
             datacenter: text(&config.datacenter),
@@ -108,7 +107,7 @@ impl Client {
             servers: Mutex::default(),
             servers_changed: Notify::new(),
             recent: Recent::default(),
-            place: Place::Home(Mutex::new(rate)),
+            place: Place::Home(OwnRequests::new(env, config)),
             hold: config.performance.rpc_hold_timeout,
             query_time_max: config.http.max_query_time,
         }
@@ -151,9 +150,8 @@ impl Client {
 
     /// Takes in new limits.
     pub(crate) fn reload(&self, config: &Config) {
-        let limits = &config.reloadable;
-        if let Place::Home(rate) = &self.place {
-            rate.lock().set(limits.rpc_rate, limits.rpc_max_burst);
+        if let Place::Home(own) = &self.place {
+            own.reload(config);
         }
     }
 
@@ -169,24 +167,20 @@ impl Client {
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
         match &self.place {
-            Place::Home(rate) => self.call_home(rate, kind, method, body, deadline).await,
+            Place::Home(own) => self.call_home(own, kind, method, body, deadline).await,
             Place::Abroad(state) => self.call_abroad(state, kind, method, body, deadline).await,
         }
     }
 
     async fn call_home(
         &self,
-        rate: &Mutex<RateLimit>,
+        own: &OwnRequests,
         kind: Kind,
         method: &str,
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
-        metrics::counter!("client.rpc").increment(1);
-        if !rate.lock().admit(self.env.mono()) {
-            metrics::counter!("client.rpc.exceeded").increment(1);
-            return Err(RpcError::RateLimited);
-        }
+        own.admit()?;
         let first_try: Mono = self.env.mono();
         let mut unreachable = 0;
         let mut tries = 0;
