@@ -21,6 +21,7 @@ use super::slot::Link;
 use crate::budget::Budget;
 use crate::connection::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, MULTIPLEXED_RPC};
 use crate::message::{Inbox, MessageError};
+use crate::peers::rpc::Request;
 use crate::yamux::{self, Role, Session, Stream};
 
 /// Bytes of replies held while their callers do not read them.
@@ -39,14 +40,6 @@ pub(super) struct Conn {
     use_: Mutex<Use>,
     /// A call has ended and none is left.
     idle: Notify,
-}
-
-/// What is called.
-#[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) method: &'a str,
-    pub(super) body: &'a [u8],
-    pub(super) passed_on: bool,
 }
 
 struct Use {
@@ -141,7 +134,7 @@ impl Conn {
     pub(super) async fn call(
         &self,
         seq: u64,
-        call: Call<'_>,
+        call: Request<'_>,
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let _counted = self.count();

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conn::Call;
 use super::error::{CallError, Lost, NotSent};
 use super::framed::{Failure, Way};
 use super::{Inner, Pool};
 use crate::peers::conn::{Conn, NoPlace};
-use crate::peers::{PeerError, PeerId, rpc};
+use crate::peers::rpc::{Request, read_answer};
+use crate::peers::{PeerError, PeerId};
 
 /// A server to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Line<'_> {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let call = Call {
+        let call = Request {
             method,
             body,
             passed_on: false,
@@ -110,7 +110,7 @@ impl Line<'_> {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let call = Call {
+        let call = Request {
             method,
             body,
             passed_on: true,
@@ -118,27 +118,21 @@ impl Line<'_> {
         self.exchange(call, deadline).await
     }
 
-    async fn exchange(mut self, call: Call<'_>, deadline: Duration) -> Result<Vec<u8>, CallError> {
-        let Call {
-            method,
-            body,
-            passed_on,
-        } = call;
-        let request = rpc::Request {
-            method,
-            body,
-            passed_on,
-        };
+    async fn exchange(
+        mut self,
+        call: Request<'_>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, CallError> {
         // A connection may end before the call is on it; a second one that does is no accident.
         for _ in 0..2 {
             let Some(conn) = &self.conn else {
                 break;
             };
-            match conn.call(&request) {
+            match conn.call(&call) {
                 Ok(pending) => {
                     let answer = self.pool.0.env.timeout(deadline, pending).await;
                     match answer {
-                        Ok(Ok(Ok(answer))) => return rpc::read_answer(answer),
+                        Ok(Ok(Ok(answer))) => return read_answer(answer),
                         Ok(Ok(Err(PeerError::Unreachable(_)))) => {}
                         Ok(Ok(Err(PeerError::Failed(_))) | Err(_)) => {
                             return Err(CallError::FateUnknown(Lost::Eof));

@@ -32,10 +32,10 @@ pub use error::{CallError, Lost, NotSent};
 pub use framed::Framed;
 pub use line::{Line, Target};
 
-use conn::Call;
 use framed::Places;
 use slot::Slot;
 
+use crate::peers::rpc::Request;
 use crate::yamux::KeepAlive;
 
 /// How connections are made and kept.
@@ -114,7 +114,7 @@ impl Pool {
     ) -> Result<Vec<u8>, CallError> {
         self.exchange(
             addr,
-            Call {
+            Request {
                 method,
                 body,
                 passed_on: false,
@@ -136,7 +136,7 @@ impl Pool {
     async fn exchange(
         &self,
         addr: SocketAddr,
-        call: Call<'_>,
+        call: Request<'_>,
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let seq = self.0.seq.fetch_add(1, Ordering::Relaxed);
@@ -181,7 +181,9 @@ impl Pool {
     async fn conn(&self, addr: SocketAddr) -> Result<Arc<conn::Conn>, NotSent> {
         let slot = Arc::clone(self.0.slots.lock().entry(addr).or_default());
         slot.conn_or_dial(async || {
-            let (conn, running) = conn::dial(&self.0.env, addr, &self.0.options).await?;
+            let dialing = conn::dial(&self.0.env, addr, &self.0.options);
+            let dialed = self.0.group.stop().run_until_cancelled(dialing).await;
+            let (conn, running) = dialed.unwrap_or(Err(NotSent::Session))?;
             let (pool, made) = (Arc::downgrade(&self.0), Arc::clone(&conn));
             let stop = self.0.group.stop().clone();
             self.0.group.spawn("rpc-session", async move {
