@@ -1,3 +1,5 @@
+//! Files of registrations as Consul writes them and as this agent does, and what is durable when.
+
 use std::time::Duration;
 
 use tribune_local::Source;
