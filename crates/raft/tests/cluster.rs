@@ -6,9 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{Hub, Server, config, id, leader, member, members, payload, start, until};
+use common::{Hub, Server, config, id, leader, member, members, payload, real, start, until};
 use tribune_raft::{ProposeError, TransferError};
-use tribune_rt::{Env, RealConfig};
+use tribune_rt::Env;
 
 async fn three(env: &Env, hub: &Hub, dir: Option<&std::path::Path>) -> Vec<Server> {
     let mut servers = Vec::new();
@@ -20,21 +20,13 @@ async fn three(env: &Env, hub: &Hub, dir: Option<&std::path::Path>) -> Vec<Serve
     servers
 }
 
-fn real(test: impl AsyncFnOnce(Env)) {
-    let env = Env::real(RealConfig {
-        front_workers: Some(1),
-    })
-    .unwrap();
-    env.block_on(test(env.clone()));
-}
-
 async fn all_have(env: &Env, servers: &[Server], count: usize) {
     let have = || {
         servers
             .iter()
             .all(|server| server.seen.lock().len() == count)
     };
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if have() {
             break;
         }

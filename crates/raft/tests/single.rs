@@ -7,23 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Hub, Memory, Seen, config, id, members, payload, start, until};
+use common::{Hub, Memory, Seen, config, id, members, payload, real, start, until};
 use tribune_raft::{
     LeadershipChange, NoPeers, OpenError, ProposeError, Raft, RaftConfig, ReadError, Role,
     SnapshotConfig,
 };
 use tribune_rt::disk::{Faults, SimDisk};
-use tribune_rt::{Env, RealConfig, sim_block_on};
+use tribune_rt::{Env, sim_block_on};
 use tribune_types::command::Outcome;
 use tribune_types::id::Term;
-
-fn real(test: impl AsyncFnOnce(Env)) {
-    let env = Env::real(RealConfig {
-        front_workers: Some(1),
-    })
-    .unwrap();
-    env.block_on(test(env.clone()));
-}
 
 #[test]
 fn a_lone_server_leads_at_once_at_default_timing() {

@@ -7,16 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Hub, Server, cluster, leader, payload, real, stop, until};
+use common::{Hub, Server, cluster, leader, payload, real, seeds, stop, until};
 use tribune_raft::{ProposeError, Raft, ReadGuarantee, Timing};
 use tribune_rt::{Env, sim_block_on};
 
-/// Followers of `leader`, by their id.
-/// So many seeds, or as many as `RAFT_SEEDS` says: more are run by hand.
-fn seeds(usual: u64) -> u64 {
-    std::env::var("RAFT_SEEDS").map_or(usual, |count| count.parse().unwrap())
-}
-
+/// All but the leader.
 fn others(servers: &[Server], leader: &Raft) -> Vec<Raft> {
     let others = servers.iter().map(|server| server.raft.clone());
     others.filter(|raft| raft.id() != leader.id()).collect()

@@ -223,6 +223,11 @@ impl Transport for Link {
     }
 }
 
+/// So many seeds, or as many as `RAFT_SEEDS` says: more are run by hand.
+pub fn seeds(usual: u64) -> u64 {
+    std::env::var("RAFT_SEEDS").map_or(usual, |count| count.parse().unwrap())
+}
+
 pub fn id(n: u8) -> RaftNodeId {
     Uuid([n; 16])
 }
@@ -266,9 +271,9 @@ pub async fn start(env: &Env, hub: &Hub, config: RaftConfig) -> Server {
     Server { raft, seen }
 }
 
-/// Waits until `check` holds, up to 20 s.
+/// Waits until `check` holds, up to a minute.
 pub async fn until<T>(env: &Env, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..4000 {
+    for _ in 0..12_000 {
         if let Some(value) = check() {
             return value;
         }
