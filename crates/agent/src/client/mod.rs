@@ -166,10 +166,15 @@ impl Client {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
-        match &self.place {
-            Place::Home(own) => self.call_home(own, kind, method, body, deadline).await,
-            Place::Abroad(state) => self.call_abroad(state, kind, method, body, deadline).await,
-        }
+        let asking = async {
+            match &self.place {
+                Place::Home(own) => self.call_home(own, kind, method, body, deadline).await,
+                Place::Abroad(state) => self.call_abroad(state, kind, method, body, deadline).await,
+            }
+        };
+        // Nobody is asked any longer once the agent stops.
+        let answer = self.tasks.stop().run_until_cancelled(asking).await;
+        answer.unwrap_or_else(|| Err(RpcError::Remote(Lost::Eof.to_string())))
     }
 
     async fn call_home(

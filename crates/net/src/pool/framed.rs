@@ -159,11 +159,9 @@ impl Place {
                     from: options.own,
                     target: id,
                 };
-                let dialing = dial::dial(env, addr, &hello, limit);
-                let stream = match group.stop().run_until_cancelled(dialing).await {
-                    Some(Ok(stream)) => stream,
-                    Some(Err(err)) => return Err(self.on_failure(env.mono(), addr, &err)),
-                    None => return Err(Failure::Unreachable(NotSent::Session)),
+                let stream = match dial::dial(env, addr, &hello, limit).await {
+                    Ok(stream) => stream,
+                    Err(err) => return Err(self.on_failure(env.mono(), addr, &err)),
                 };
                 let (conn, driver) = conn::conn(env, addr, stream);
                 let (place, made) = (Arc::downgrade(self), Arc::clone(&conn));

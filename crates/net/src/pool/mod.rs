@@ -181,9 +181,7 @@ impl Pool {
     async fn conn(&self, addr: SocketAddr) -> Result<Arc<conn::Conn>, NotSent> {
         let slot = Arc::clone(self.0.slots.lock().entry(addr).or_default());
         slot.conn_or_dial(async || {
-            let dialing = conn::dial(&self.0.env, addr, &self.0.options);
-            let dialed = self.0.group.stop().run_until_cancelled(dialing).await;
-            let (conn, running) = dialed.unwrap_or(Err(NotSent::Session))?;
+            let (conn, running) = conn::dial(&self.0.env, addr, &self.0.options).await?;
             let (pool, made) = (Arc::downgrade(&self.0), Arc::clone(&conn));
             let stop = self.0.group.stop().clone();
             self.0.group.spawn("rpc-session", async move {
