@@ -43,7 +43,7 @@ use tribune_rt::{Env, TaskGroup};
 
 use connection::Port;
 pub use peers::{Gone, PeerError, PeerHandler, PeerId, PeerOptions, Peers};
-pub use pool::{CallError, Framed, Line, Lost, NotSent, Pool, PoolOptions, Target};
+pub use pool::{CallError, Framed, Heed, Line, Lost, NotSent, Pool, PoolOptions, Target};
 pub use snapshot::{Download, SnapshotReply, snapshot};
 
 /// What the server port needs to know.

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tribune_net::{
-    CallError, CallResult, Gone, Handler, Lost, NetOptions, NotSent, PeerHandler, PeerId,
-    PeerOptions, Peers, Pool, PoolOptions, SnapshotReply, serve,
+    CallError, CallResult, Framed, Gone, Handler, Heed, Lost, NetOptions, NotSent, PeerHandler,
+    PeerId, PeerOptions, Peers, Pool, PoolOptions, SnapshotReply, Target, serve,
 };
 use tribune_rt::disk::SimDisk;
 use tribune_rt::net::sim::{LinkFaults, SimNet};
-use tribune_rt::{CancellationToken, Env, sim};
+use tribune_rt::{CancellationToken, Env, TaskGroup, sim};
 
 /// A server that answers with the request, and counts.
 struct Echo {
@@ -29,11 +29,16 @@ impl Handler for Echo {
     fn call<'a>(
         &'a self,
         _peer: SocketAddr,
-        _method: &'a str,
+        method: &'a str,
         body: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(body.to_vec()) })
+        Box::pin(async move {
+            if method == "Test.Wait" {
+                std::future::pending::<()>().await;
+            }
+            Ok(body.to_vec())
+        })
     }
 
     fn snapshot<'a>(
@@ -290,4 +295,112 @@ fn a_snapshot_over_a_slow_link_arrives_whole() {
         assert_eq!(answer.unwrap(), "true 2000000");
         assert!(net.elapsed() > secs(10));
     });
+}
+
+/// A pool that listens to its servers: whoever owes an answer is silent after 300 and another 500 ms.
+fn listening(client: &Env, group: &TaskGroup, changed: &Arc<Notify>) -> Pool {
+    let options = PoolOptions {
+        framed: Some(Framed {
+            own: PeerId([9; 16]),
+            calls_min: 0,
+            idle_timeout: secs(60),
+        }),
+        heed: Some(Heed {
+            ping_after: Duration::from_millis(300),
+            silent_after: Duration::from_millis(500),
+            prompt_max: secs(60),
+            changed: Arc::clone(changed),
+        }),
+        ..PoolOptions::default()
+    };
+    Pool::new(client, group, options)
+}
+
+#[test]
+fn a_server_that_owes_an_answer_is_silent_until_it_is_heard_and_loses_no_call() {
+    for (framed, how) in [
+        (false, "cut"),
+        (true, "cut"),
+        (false, "pause"),
+        (true, "pause"),
+    ] {
+        sim::block_on(6, |_| async move {
+            let net = SimNet::new(6);
+            let (_server, served) = start_server(&net, 1);
+            let client = node(&net, CLIENT, 2);
+            let group = client.group(&CancellationToken::new());
+            let changed = Arc::new(Notify::new());
+            let pool = listening(&client, &group, &changed);
+            let target = Target {
+                addr: ADDR,
+                id: framed.then_some(PeerId([1; 16])),
+            };
+            let (env, asked) = (client.clone(), pool.clone());
+            let call = async move || {
+                let line = asked.line(target).await?;
+                line.call("Test.Echo", &[1], secs(50)).await
+            };
+            assert_eq!(call().await, Ok(vec![1]));
+            assert_eq!(pool.framed().len(), usize::from(framed));
+            match how {
+                "cut" => net.cut_both(SERVER, CLIENT),
+                _ => net.pause(SERVER),
+            }
+            // Nothing is due yet.
+            env.sleep(secs(1)).await;
+            assert!(!pool.is_silent(ADDR));
+            let begun = client.mono();
+            let wakes = changed.notified();
+            let pending = client.spawn("call", async move { call().await });
+            wakes.await;
+            let took = client.mono().since(begun);
+            let expected = Duration::from_millis(780)..Duration::from_millis(900);
+            assert!(expected.contains(&took), "{how} {framed} {took:?}");
+            assert!(pool.is_silent(ADDR));
+            client.sleep(secs(2)).await;
+            assert!(pool.is_silent(ADDR) && !pending.is_finished());
+            let wakes = changed.notified();
+            net.heal_all();
+            net.resume(SERVER);
+            wakes.await;
+            assert!(!pool.is_silent(ADDR));
+            assert_eq!(pending.join().await.unwrap(), Ok(vec![1]));
+            assert_eq!(served.load(Ordering::SeqCst), 2);
+        });
+    }
+}
+
+#[test]
+fn a_server_that_takes_its_time_is_not_silent_and_one_with_parked_calls_alone_is_not_asked() {
+    // (longest time for an answer, whether the server is pinged again and again)
+    for (limit, pinged) in [(50, true), (100, false)] {
+        for framed in [false, true] {
+            sim::block_on(8, |_| async move {
+                let net = SimNet::new(8);
+                let (_server, _) = start_server(&net, 1);
+                let client = node(&net, CLIENT, 2);
+                let group = client.group(&CancellationToken::new());
+                let pool = listening(&client, &group, &Arc::default());
+                let target = Target {
+                    addr: ADDR,
+                    id: framed.then_some(PeerId([1; 16])),
+                };
+                let asked = pool.clone();
+                client.spawn("call", async move {
+                    let line = asked.line(target).await?;
+                    line.call("Test.Wait", &[1], secs(limit)).await
+                });
+                client.sleep(secs(1)).await;
+                let before = net.stats().tcp_bytes;
+                for _ in 0..100 {
+                    client.sleep(Duration::from_millis(100)).await;
+                    assert!(!pool.is_silent(ADDR));
+                }
+                let bytes = net.stats().tcp_bytes - before;
+                // Frames have a keep-alive of their own.
+                let least = if framed { 200 } else { 0 };
+                assert_eq!(bytes > least, pinged, "{limit} {framed} {bytes}");
+            });
+        }
+    }
 }

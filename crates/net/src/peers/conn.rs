@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use super::frame::{Decoder, Frame, FrameError, HEADER_SIZE, Kind, MESSAGE_MAX};
 use super::outbox::Outbox;
 use super::pulse::{self, Pulse};
 use super::rpc;
+use crate::pool::Asked;
 
 /// Calls in flight among peers; callers wait beyond it.
 pub(super) const IN_FLIGHT_MAX: usize = 256;
@@ -80,6 +81,9 @@ pub(crate) struct Conn {
     kib: Arc<Semaphore>,
     state: Mutex<State>,
     open: AtomicBool,
+    /// Changes with everything that comes.
+    heard: AtomicU64,
+    asked: Asked,
 }
 
 #[derive(Default)]
@@ -92,6 +96,9 @@ struct State {
     sequence: u64,
     /// Bytes ever queued.
     queued: u64,
+    /// Sequence of the ping that is not answered.
+    ping: Option<u64>,
+    pings: u64,
     driver: Option<Waker>,
     ended: bool,
 }
@@ -117,6 +124,8 @@ pub(crate) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
         kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX)),
         state: Mutex::default(),
         open: AtomicBool::new(true),
+        heard: AtomicU64::new(0),
+        asked: Asked::default(),
     });
     let driver = Driver {
         env: env.clone(),
@@ -126,8 +135,6 @@ pub(crate) fn conn<S: AsyncRead + AsyncWrite + Unpin>(
         out: Outbox::default(),
         received: 0,
         frames: 0,
-        ping: None,
-        pings: 0,
         silence: Pulse::default(),
         stuck_in: Pulse::default(),
         stuck_out: Pulse::default(),
@@ -190,11 +197,42 @@ impl Conn {
         Ok(pending)
     }
 
-    /// Queues a ping. The driver must look for it.
-    fn ping(&self, sequence: u64) {
+    /// Asks for a sign of life, unless one is asked for already.
+    pub(crate) fn ping(&self) {
         let mut state = self.state.lock();
+        if state.ended || state.ping.is_some() {
+            return;
+        }
+        state.pings += 1;
+        state.ping = Some(state.pings);
         state.queued += HEADER_SIZE as u64;
+        let sequence = state.pings;
         state.out.push(Kind::Ping, sequence, Bytes::new());
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// False if this answers no ping.
+    fn on_pong(&self, sequence: u64) -> bool {
+        let mut state = self.state.lock();
+        let known = state.ping == Some(sequence);
+        if known {
+            state.ping = None;
+        }
+        known
+    }
+
+    /// Changes whenever the peer is heard.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The calls that wait, where that is noted.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Exchanges an empty outbox for what is queued; false if nothing is: then `waker` is woken when that changes.
@@ -291,9 +329,6 @@ pub(crate) struct Driver<S> {
     out: Outbox,
     received: u64,
     frames: u64,
-    /// Sequence of the ping that is not answered.
-    ping: Option<u64>,
-    pings: u64,
     silence: Pulse,
     stuck_in: Pulse,
     stuck_out: Pulse,
@@ -348,10 +383,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if silent >= self.dead_after {
             return Err(End::Silent);
         }
-        if silent >= pulse::PING_AFTER && self.ping.is_none() {
-            self.pings += 1;
-            self.ping = Some(self.pings);
-            self.conn.ping(self.pings);
+        if silent >= pulse::PING_AFTER {
+            self.conn.ping();
         }
         Ok(())
     }
@@ -390,7 +423,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             match self.decoder.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(0)) => return Err(End::Closed),
-                Poll::Ready(Ok(len)) => self.received = self.received.wrapping_add(len as u64),
+                Poll::Ready(Ok(len)) => {
+                    self.received = self.received.wrapping_add(len as u64);
+                    self.conn.heard.store(self.received, Ordering::Relaxed);
+                }
                 Poll::Ready(Err(err)) => return Err(err.into()),
                 Poll::Pending => return Ok(()),
             }
@@ -404,10 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         match frame.kind {
             Kind::Response if self.conn.answer(frame.sequence, frame.bytes) => Ok(()),
             Kind::Response => Err(End::Violation("a response to nothing")),
-            Kind::Pong if self.ping == Some(frame.sequence) => {
-                self.ping = None;
-                Ok(())
-            }
+            Kind::Pong if self.conn.on_pong(frame.sequence) => Ok(()),
             Kind::Pong => Err(End::Violation("an answer to no ping")),
             // The peer lives but does not read for now.
             Kind::Ping => Ok(()),

@@ -18,6 +18,7 @@ use tribune_wire::rpc::{ResponseHeader, write_passed_on_header, write_request_he
 use super::PoolOptions;
 use super::error::{CallError, Lost, NotSent};
 use super::slot::Link;
+use super::vigil::{self, Asked, Silent, Voice};
 use crate::budget::Budget;
 use crate::connection::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, MULTIPLEXED_RPC};
 use crate::message::{Inbox, MessageError};
@@ -38,6 +39,7 @@ pub(super) struct Conn {
     session: Session,
     budget: Arc<Budget>,
     use_: Mutex<Use>,
+    asked: Asked,
     /// A call has ended and none is left.
     idle: Notify,
 }
@@ -53,6 +55,7 @@ pub(super) async fn dial(
     env: &Env,
     addr: SocketAddr,
     options: &PoolOptions,
+    silent: &Arc<Silent>,
 ) -> Result<(Arc<Conn>, impl Future<Output = ()> + Send + 'static), NotSent> {
     let stream = connect(env, addr, options.dial_timeout, MULTIPLEXED_RPC).await?;
     let budget = Arc::new(Budget::new(BUFFERED_MAX));
@@ -78,15 +81,18 @@ pub(super) async fn dial(
             calls: 0,
             idle_since: env.mono(),
         }),
+        asked: Asked::default(),
         idle: Notify::new(),
     });
-    let kept = Arc::clone(&conn);
+    let (kept, silent) = (Arc::clone(&conn), Arc::clone(silent));
     let running = async move {
         let mut driver = std::pin::pin!(driver.run(drop));
+        let heed = kept.options.heed.as_ref();
         let ended = tokio::select! {
             biased;
             ended = &mut driver => ended,
             () = kept.close_when_idle() => driver.await,
+            never = vigil::keep(&kept.env, &*kept, addr, heed, &silent) => match never {},
         };
         // Idle streams hold on to the connection's state.
         kept.use_.lock().streams = Vec::new();
@@ -129,6 +135,20 @@ impl Link for Conn {
     }
 }
 
+impl Voice for Conn {
+    fn heard(&self) -> u64 {
+        self.session.heard()
+    }
+
+    fn ping(&self) {
+        self.session.ping();
+    }
+
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+}
+
 impl Conn {
     /// Makes a call on a stream of its own.
     pub(super) async fn call(
@@ -138,6 +158,7 @@ impl Conn {
         deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let _counted = self.count();
+        let _owed = vigil::begin(&self.asked, self.options.heed.as_ref(), deadline);
         let mut stream = self.stream().await?;
         let mut request = Vec::with_capacity(80 + call.body.len());
         match call.passed_on {

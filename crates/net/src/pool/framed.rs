@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::debug;
-use tribune_rt::{Env, TaskGroup};
+use tribune_rt::Env;
 use tribune_types::time::Mono;
 
+use super::Inner;
 use super::error::NotSent;
 use super::slot::{Link, Slot};
+use super::vigil::{self, Asked, Voice};
 use crate::peers::PeerId;
 use crate::peers::conn::{self, Conn};
 use crate::peers::dial::{self, DialError};
@@ -49,6 +51,20 @@ pub struct Framed {
 impl Link for Conn {
     fn is_open(&self) -> bool {
         Conn::is_open(self)
+    }
+}
+
+impl Voice for Conn {
+    fn heard(&self) -> u64 {
+        Conn::heard(self)
+    }
+
+    fn ping(&self) {
+        Conn::ping(self);
+    }
+
+    fn asked(&self) -> &Asked {
+        Conn::asked(self)
     }
 }
 
@@ -143,15 +159,14 @@ impl Place {
         self.slot.conn().is_some() || now < usage.dial_at || now < usage.since + WINDOW
     }
 
-    /// The connection, or a new one, which is a task of `group`. Cancel safe.
+    /// The connection, or a new one, which is a task of `pool`'s group. Cancel safe.
     pub(super) async fn conn(
         self: &Arc<Self>,
-        env: &Env,
-        group: &TaskGroup,
+        pool: &Inner,
         options: &Framed,
         (addr, id): (SocketAddr, PeerId),
-        limit: Duration,
     ) -> Result<Arc<Conn>, Failure> {
+        let (env, group) = (&pool.env, &pool.group);
         self.slot
             .conn_or_dial(async || {
                 let hello = Hello {
@@ -159,19 +174,23 @@ impl Place {
                     from: options.own,
                     target: id,
                 };
-                let stream = match dial::dial(env, addr, &hello, limit).await {
+                let dialed = dial::dial(env, addr, &hello, pool.options.dial_timeout).await;
+                let stream = match dialed {
                     Ok(stream) => stream,
                     Err(err) => return Err(self.on_failure(env.mono(), addr, &err)),
                 };
                 let (conn, driver) = conn::conn(env, addr, stream);
                 let (place, made) = (Arc::downgrade(self), Arc::clone(&conn));
                 let (stop, idle) = (group.stop().clone(), options.idle_timeout);
+                let (env, heed) = (env.clone(), pool.options.heed.clone());
+                let silent = Arc::clone(&pool.silent);
                 group.spawn("rpc-frames", async move {
                     let driver = driver.patient(DEAD_AFTER).run(Some(idle));
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => {}
                         end = driver => debug!(%addr, err = %end, "connection for calls ended"),
+                        never = vigil::keep(&env, &*made, addr, heed.as_ref(), &silent) => match never {},
                     }
                     if let Some(place) = place.upgrade() {
                         place.slot.forget(&made);

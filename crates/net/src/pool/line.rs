@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::{CallError, Lost, NotSent};
 use super::framed::{Failure, Way};
-use super::{Inner, Pool};
+use super::{Inner, Pool, vigil};
 use crate::peers::conn::{Conn, NoPlace};
 use crate::peers::rpc::{Request, read_answer};
 use crate::peers::{PeerError, PeerId};
@@ -49,20 +49,14 @@ impl Pool {
             target,
             conn: None,
         };
-        let Inner {
-            env,
-            group,
-            options,
-            ..
-        } = &*self.0;
+        let Inner { env, options, .. } = &*self.0;
         if let (Some(framed), Some(id)) = (&options.framed, target.id) {
             line.conn = match self.0.framed.way(env, framed, target.addr, id) {
                 Way::Open(conn) => Some(conn),
                 Way::Stream => None,
                 Way::Dial(place) => {
                     let at = (target.addr, id);
-                    let made = place.conn(env, group, framed, at, options.dial_timeout);
-                    match made.await {
+                    match place.conn(&self.0, framed, at).await {
                         Ok(conn) => Some(conn),
                         Err(Failure::NotTaken) => None,
                         Err(Failure::Unreachable(err)) => return Err(CallError::NotSent(err)),
@@ -130,6 +124,8 @@ impl Line<'_> {
             };
             match conn.call(&call) {
                 Ok(pending) => {
+                    let heed = self.pool.0.options.heed.as_ref();
+                    let _owed = vigil::begin(conn.asked(), heed, deadline);
                     let answer = self.pool.0.env.timeout(deadline, pending).await;
                     match answer {
                         Ok(Ok(Ok(answer))) => return read_answer(answer),

@@ -8,6 +8,8 @@
 //! Calls that are answered promptly may take a [`Line`]: frames of the peer protocol, on a second connection to servers that
 //! take them.
 //!
+//! A server that was asked and says nothing is told from one that answers slowly ([`Heed`]).
+//!
 //! Nothing is tried again here but the use of a connection that has ended before the call was on it.
 
 mod conn;
@@ -17,6 +19,7 @@ mod line;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,9 +34,12 @@ pub(crate) use conn::connect;
 pub use error::{CallError, Lost, NotSent};
 pub use framed::Framed;
 pub use line::{Line, Target};
+pub(crate) use vigil::Asked;
+pub use vigil::Heed;
 
 use framed::Places;
 use slot::Slot;
+use vigil::Silent;
 
 use crate::peers::rpc::Request;
 use crate::yamux::KeepAlive;
@@ -55,6 +61,8 @@ pub struct PoolOptions {
     pub ping_within: Duration,
     /// When calls on a [`Line`] are made in frames. Default `None`: never.
     pub framed: Option<Framed>,
+    /// When a server that was asked counts as silent. Default `None`: only the keep-alive of a connection ends it.
+    pub heed: Option<Heed>,
 }
 
 impl Default for PoolOptions {
@@ -67,6 +75,7 @@ impl Default for PoolOptions {
             ping_every: KeepAlive::default().every,
             ping_within: KeepAlive::default().within,
             framed: None,
+            heed: None,
         }
     }
 }
@@ -81,6 +90,7 @@ struct Inner {
     options: PoolOptions,
     slots: Mutex<BTreeMap<SocketAddr, Arc<Slot<conn::Conn, NotSent>>>>,
     framed: Places,
+    silent: Arc<Silent>,
     seq: AtomicU64,
 }
 
@@ -93,6 +103,7 @@ impl Pool {
             options,
             slots: Mutex::default(),
             framed: Places::default(),
+            silent: Arc::default(),
             seq: AtomicU64::new(0),
         }))
     }
@@ -163,6 +174,11 @@ impl Pool {
         Err(CallError::NotSent(error))
     }
 
+    /// True while a server that owes an answer says nothing, as [`PoolOptions::heed`] says. Its calls wait all the same.
+    pub fn is_silent(&self, addr: SocketAddr) -> bool {
+        self.0.silent.contains(addr)
+    }
+
     /// Addresses that there is a connection with frames to.
     pub fn framed(&self) -> Vec<SocketAddr> {
         self.0.framed.connected()
@@ -181,7 +197,8 @@ impl Pool {
     async fn conn(&self, addr: SocketAddr) -> Result<Arc<conn::Conn>, NotSent> {
         let slot = Arc::clone(self.0.slots.lock().entry(addr).or_default());
         slot.conn_or_dial(async || {
-            let (conn, running) = conn::dial(&self.0.env, addr, &self.0.options).await?;
+            let (conn, running) =
+                conn::dial(&self.0.env, addr, &self.0.options, &self.0.silent).await?;
             let (pool, made) = (Arc::downgrade(&self.0), Arc::clone(&conn));
             let stop = self.0.group.stop().clone();
             self.0.group.spawn("rpc-session", async move {

@@ -240,8 +240,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     Poll::Ready(Ok(true))
                 };
             }
-            self.paused = !self.shared.budget().has_room_or_wake(cx.waker());
-            if self.paused {
+            let paused = !self.shared.budget().has_room_or_wake(cx.waker());
+            if paused != self.paused {
+                self.paused = paused;
+                self.shared.set_paused(paused);
+            }
+            if paused {
                 return Poll::Pending;
             }
             let mut bytes = [0u8; READ_SIZE];
@@ -250,6 +254,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => return Poll::Ready(Ok(false)),
                 Poll::Ready(Ok(())) => {
                     self.heard = true;
+                    self.shared.on_heard();
                     self.on_bytes(buf.filled(), serve)?;
                 }
                 Poll::Ready(Err(err)) => return Poll::Ready(Err(err.into())),

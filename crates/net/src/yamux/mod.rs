@@ -37,6 +37,8 @@ const WINDOW: u32 = 256 << 10;
 const UNACKED_MAX: usize = 256;
 /// Data waiting for the socket; streams wait beyond it.
 const OUT_MAX: usize = 64 << 10;
+/// The value of pings that nobody waits for. Those of the keep-alive count from 1, and never get there.
+const PROBE: u32 = u32::MAX;
 /// Answers waiting for the socket; nothing is read beyond it.
 const OUT_CONTROL_MAX: usize = 1 << 20;
 
@@ -102,6 +104,16 @@ impl Session {
     /// True while streams can be opened.
     pub(crate) fn is_open(&self) -> bool {
         self.0.is_open()
+    }
+
+    /// Changes whenever the peer is heard. It counts as heard while we do not read for want of memory.
+    pub(crate) fn heard(&self) -> u64 {
+        self.0.heard()
+    }
+
+    /// Asks for a sign of life beside those of the keep-alive: what comes back is not waited for.
+    pub(crate) fn ping(&self) {
+        self.0.send_ping(PROBE);
     }
 
     /// Says goodbye and closes the connection. Streams end.

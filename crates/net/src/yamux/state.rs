@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
@@ -61,6 +62,9 @@ pub(super) enum Next {
 pub(crate) struct Shared {
     state: Mutex<State>,
     budget: Arc<Budget>,
+    heard: AtomicU64,
+    /// Nothing is read for want of memory.
+    paused: AtomicBool,
 }
 
 struct State {
@@ -219,6 +223,8 @@ impl Shared {
                 ended: false,
             }),
             budget,
+            heard: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -228,6 +234,16 @@ impl Shared {
     }
 
     // --- for the driver -----------------------------------------------------------------------
+
+    /// Something has come.
+    pub(super) fn on_heard(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reading pauses, or goes on.
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
 
     /// Takes in a header. An opened stream is put into `opened`, to be handed to its server.
     pub(super) fn on_header(
@@ -445,6 +461,12 @@ impl Shared {
         state.streams.insert(id, Entry::new(false));
         state.send(Kind::WindowUpdate, SYN, id, 0);
         Poll::Ready(Ok(id))
+    }
+
+    /// Changes whenever something has come, and with each question while reading pauses.
+    pub(super) fn heard(&self) -> u64 {
+        let unread = u64::from(self.paused.load(Ordering::Relaxed));
+        self.heard.fetch_add(unread, Ordering::Relaxed) + unread
     }
 
     pub(super) fn is_open(&self) -> bool {
