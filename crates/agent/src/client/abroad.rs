@@ -25,7 +25,7 @@ use tribune_net::{CallError, PoolOptions};
 use tribune_types::error::RpcError;
 use tribune_types::text::Text;
 
-use super::{Client, Kind, Place};
+use super::{Asking, Client, Kind, Place, prompt};
 
 /// No other server is asked this long after the begin of a call.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -124,10 +124,7 @@ impl Client {
     pub(super) async fn call_abroad(
         &self,
         state: &Abroad,
-        kind: Kind,
-        method: &str,
-        body: &[u8],
-        deadline: Duration,
+        call: &Asking<'_>,
     ) -> Result<Vec<u8>, RpcError> {
         if state.cut_off.load(Ordering::Acquire) {
             return Err(RpcError::RemoteUnreachable);
@@ -151,15 +148,22 @@ impl Client {
                 continue;
             };
             let tried = self.env.mono();
-            let err = match self.ask_at(&server, method, body, deadline).await {
+            let target = prompt::target(&server, call.method, call.deadline);
+            let answer = match self.line(&server, target).await {
+                Ok(line) => self.answer(&server, line, call).await,
+                Err(err) => Err(err),
+            };
+            let err = match answer {
                 Ok(reply) => return Ok(reply),
                 Err(err) => err,
             };
             let leaderless = matches!(&err, CallError::Remote(said) if is_leaderless(said));
             match &err {
                 // The server is as good as any, and there is a connection to it.
-                CallError::Remote(_) if !leaderless => debug!(method, %err, "call abroad failed"),
-                _ => self.on_failure(&server, method, &err),
+                CallError::Remote(_) if !leaderless => {
+                    debug!(method = call.method, %err, "call abroad failed")
+                }
+                _ => self.on_failure(&server, call.method, &err),
             }
             round.asked.push(server.name);
             let now = self.env.mono();
@@ -175,7 +179,7 @@ impl Client {
                 round.leaderless = true;
                 now.since(tried) < NOT_WAITED
             } else {
-                may_retry(&shown, kind == Kind::Read, err.is_end())
+                may_retry(&shown, call.kind == Kind::Read, err.is_end())
             };
             said = Some(RpcError::Remote(shown));
             if late || !again {

@@ -2,11 +2,11 @@
 //! datacenter.
 //!
 //! One server is asked until it fails; which one is next is decided in [`tribune_local::servers`]. What may be tried again
-//! is tried: at home within the hold time, with a random pause before each try that is short at first; abroad at every
-//! server once ([`abroad`]). A server that cannot be reached at all is passed over at once, once each.
+//! is tried: at home within the hold time ([`home`]), abroad at every server once ([`abroad`]).
 //!
 //! A server that the pool takes for failed is not waited for until its connection fails, which takes half a minute: a
-//! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere.
+//! moment after it is no longer among the servers, calls to it are given up, and reads are made again elsewhere. One that
+//! says nothing when it is asked is passed over sooner ([`silence`]).
 //!
 //! Calls that are answered promptly and with little go in frames to servers of Tribune's kind, on a second connection that is
 //! made when there are many of them ([`prompt`]).
@@ -15,10 +15,12 @@
 //! ([`recent`]).
 
 mod abroad;
+mod home;
 mod prepared;
 mod prompt;
 mod read;
 mod recent;
+mod silence;
 mod snapshot;
 mod status;
 mod write;
@@ -30,13 +32,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 use tribune_config::Config;
-use tribune_local::servers::{FIRST_REBALANCE, Servers, may_retry, rebalance_delay, retry_pause};
-use tribune_net::{CallError, Lost, NotSent, Pool};
+use tribune_local::servers::{FIRST_REBALANCE, Servers, rebalance_delay};
+use tribune_net::{CallError, Line, Lost, NotSent, Pool, Target};
 use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_types::error::RpcError;
 use tribune_types::id::NodeId;
 use tribune_types::text::{Text, text};
-use tribune_types::time::Mono;
 use tribune_wire::rpc;
 
 use abroad::Abroad;
@@ -62,6 +63,21 @@ pub(crate) enum Kind {
     Write,
 }
 
+/// A call, whichever server answers it.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    kind: Kind,
+    method: &'a str,
+    body: &'a [u8],
+    /// Longest time for an answer. Above [`CALL_TIMEOUT`] where servers may wait for a change.
+    deadline: Duration,
+    /// The body for when so much of the wait for a change is over; `None`: the same.
+    rest: Option<Rest<'a>>,
+}
+
+/// See [`Asking::rest`].
+type Rest<'a> = &'a (dyn Fn(Duration) -> Option<Vec<u8>> + Send + Sync);
+
 /// The way to the servers of one datacenter.
 pub(crate) struct Client {
     env: Env,
@@ -69,8 +85,8 @@ pub(crate) struct Client {
     pool: Pool,
     tasks: TaskGroup,
     servers: Mutex<Servers>,
-    /// Other servers than before may be asked.
-    servers_changed: Notify,
+    /// Other servers than before may be asked: they came or went, fell silent or are heard again.
+    servers_changed: Arc<Notify>,
     recent: Recent,
     place: Place,
     /// How long a request is tried again.
@@ -99,13 +115,15 @@ enum Place {
 impl Client {
     /// The way of the client agent `own`. Knows no server yet. Connections are tasks of `tasks`.
     pub(crate) fn new(env: &Env, tasks: &TaskGroup, config: &Config, own: NodeId) -> Client {
+        let servers_changed = Arc::default();
+        let options = prompt::pool_options(own, silence::heed(&servers_changed));
         Client {
             env: env.clone(),
             datacenter: text(&config.datacenter),
-            pool: Pool::new(env, tasks, prompt::pool_options(own)),
+            pool: Pool::new(env, tasks, options),
             tasks: tasks.clone(),
             servers: Mutex::default(),
-            servers_changed: Notify::new(),
+            servers_changed,
             recent: Recent::default(),
             place: Place::Home(OwnRequests::new(env, config)),
             hold: config.performance.rpc_hold_timeout,
@@ -127,7 +145,7 @@ impl Client {
             pool,
             tasks: tasks.clone(),
             servers: Mutex::default(),
-            servers_changed: Notify::new(),
+            servers_changed: Arc::default(),
             recent: Recent::default(),
             place: Place::Abroad(Abroad::new(own.clone())),
             hold: patience.hold,
@@ -166,85 +184,62 @@ impl Client {
         body: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, RpcError> {
+        self.ask(&Asking {
+            kind,
+            method,
+            body,
+            deadline,
+            rest: None,
+        })
+        .await
+    }
+
+    /// Nobody is asked any longer once the agent stops.
+    async fn ask(&self, call: &Asking<'_>) -> Result<Vec<u8>, RpcError> {
         let asking = async {
             match &self.place {
-                Place::Home(own) => self.call_home(own, kind, method, body, deadline).await,
-                Place::Abroad(state) => self.call_abroad(state, kind, method, body, deadline).await,
+                Place::Home(own) => self.call_home(own, call).await,
+                Place::Abroad(state) => self.call_abroad(state, call).await,
             }
         };
-        // Nobody is asked any longer once the agent stops.
         let answer = self.tasks.stop().run_until_cancelled(asking).await;
         answer.unwrap_or_else(|| Err(RpcError::Remote(Lost::Eof.to_string())))
     }
 
-    async fn call_home(
-        &self,
-        own: &OwnRequests,
-        kind: Kind,
-        method: &str,
-        body: &[u8],
-        deadline: Duration,
-    ) -> Result<Vec<u8>, RpcError> {
-        own.admit()?;
-        let first_try: Mono = self.env.mono();
-        let mut unreachable = 0;
-        let mut tries = 0;
-        loop {
-            let server = self.servers.lock().first().cloned();
-            let server = server.ok_or(RpcError::NoServers)?;
-            let err = match self.ask_at(&server, method, body, deadline).await {
-                Ok(reply) => return Ok(reply),
-                Err(err) => err,
-            };
-            metrics::counter!("client.rpc.failed").increment(1);
-            self.on_failure(&server, method, &err);
-            if err.is_not_sent() {
-                unreachable += 1;
-                if unreachable < self.server_count() {
-                    // Nothing was done, and another server is as good.
-                    continue;
-                }
-            }
-            let shown = err.to_string();
-            let waited = Duration::from_nanos(self.env.mono().0.saturating_sub(first_try.0));
-            let again = may_retry(&shown, kind == Kind::Read, err.is_end());
-            if !again || waited >= self.hold {
-                return Err(RpcError::Remote(shown));
-            }
-            self.env
-                .sleep(self.env.jitter(retry_pause(tries, self.hold)))
-                .await;
-            tries += 1;
+    /// Returns once there is a connection to a server, as long as the server is there: while there is none, giving up is
+    /// harmless.
+    async fn line(&self, server: &ServerAddr, target: Target) -> Result<Line<'_>, CallError> {
+        tokio::select! {
+            biased;
+            line = self.pool.line(target) => line,
+            () = self.gone(server) => Err(CallError::NotSent(NotSent::Session)),
         }
     }
 
     /// Makes one call, as long as the server is there.
-    async fn ask_at(
+    async fn answer(
         &self,
         server: &ServerAddr,
-        method: &str,
-        body: &[u8],
-        deadline: Duration,
+        line: Line<'_>,
+        call: &Asking<'_>,
     ) -> Result<Vec<u8>, CallError> {
-        // First the connection alone: while there is none, giving up is harmless.
-        let target = prompt::target(server, method, deadline);
-        let line = tokio::select! {
-            biased;
-            line = self.pool.line(target) => line?,
-            () = self.gone(server) => return Err(CallError::NotSent(NotSent::Session)),
-        };
         tokio::select! {
             biased;
-            reply = line.call(method, body, deadline) => reply,
+            reply = line.call(call.method, call.body, call.deadline) => reply,
             () = self.given_up(server) => Err(CallError::FateUnknown(Lost::Eof)),
         }
     }
 
     /// Resolves once `server` is not among the servers any more.
     async fn gone(&self, server: &ServerAddr) {
+        self.until(|| !self.servers.lock().contains(server)).await;
+    }
+
+    /// Resolves once this holds of the servers.
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let changed = self.servers_changed.notified();
-            if !self.servers.lock().contains(server) {
+            if holds() {
                 return;
             }
             changed.await;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use tribune_local::servers::ServerAddr;
-use tribune_net::{Framed, PeerId, PoolOptions, Target};
+use tribune_net::{Framed, Heed, PeerId, PoolOptions, Target};
 use tribune_types::id::NodeId;
 use tribune_wire::rpc;
 
@@ -21,13 +21,14 @@ const CALLS_MIN: u32 = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How connections to the servers of the own datacenter are kept.
-pub(super) fn pool_options(own: NodeId) -> PoolOptions {
+pub(super) fn pool_options(own: NodeId, heed: Heed) -> PoolOptions {
     PoolOptions {
         framed: Some(Framed {
             own: PeerId(own.0),
             calls_min: CALLS_MIN,
             idle_timeout: IDLE_TIMEOUT,
         }),
+        heed: Some(heed),
         ..PoolOptions::default()
     }
 }

@@ -14,11 +14,13 @@ use tribune_types::query::{
 use tribune_types::text::text;
 use tribune_wire::rpc;
 
-use super::{CALL_TIMEOUT, Client, Kind, Place, datacenter, unreadable};
+use super::{Asking, CALL_TIMEOUT, Client, Kind, Place, datacenter, unreadable};
 
 /// Longest wait of a blocking query that servers of other datacenters are believed to allow. A server that is gone is found
 /// to be sooner.
 const QUERY_TIME_ABROAD: Duration = Duration::from_secs(60 * 60);
+/// The least that is left of a wait: none at all would be the default.
+const WAIT_MIN: Duration = Duration::from_millis(10);
 
 impl Client {
     /// Asks a server. Cancel safe: dropping it ends the query at the server, too.
@@ -35,7 +37,7 @@ impl Client {
             // Seldom, and large: kept out of the future that parks.
             return Box::pin(self.reverse(caller, addr, options)).await;
         }
-        let answer = self.ask(caller, &query, options).await?;
+        let answer = self.query(caller, &query, options).await?;
         let too_old = options.consistency == Consistency::Stale && { options.max_stale }
             .is_some_and(|max| answer.meta.last_contact > max);
         if !too_old {
@@ -46,10 +48,10 @@ impl Client {
             max_stale: None,
             ..options.clone()
         };
-        Box::pin(self.ask(caller, &query, &leader)).await
+        Box::pin(self.query(caller, &query, &leader)).await
     }
 
-    async fn ask(
+    async fn query(
         &self,
         caller: &Caller,
         query: &Query,
@@ -58,13 +60,34 @@ impl Client {
         let dc = datacenter(&self.datacenter, options.datacenter.as_deref());
         let (method, body) = rpc::encode_query(query, options, dc, caller.token.secret())
             .ok_or_else(|| RpcError::Invalid("this query cannot be sent to a server".to_owned()))?;
-        let deadline = self.deadline(options.min_index, options.wait);
-        let bytes = self.call(Kind::Read, method, &body, deadline).await?;
+        let rest = |waited: Duration| {
+            let options = self.rest(options, waited)?;
+            let asked = rpc::encode_query(query, &options, dc, caller.token.secret());
+            asked.map(|(_, body)| body)
+        };
+        let call = Asking {
+            kind: Kind::Read,
+            method,
+            body: &body,
+            deadline: self.deadline(options.min_index, options.wait),
+            rest: Some(&rest),
+        };
+        let bytes = self.ask(&call).await?;
         drop(body);
         let decoded = self.recent.decode(self.env.mono(), query, bytes);
         let mut answer = decoded.map_err(|err| unreadable(&err))?;
         answer.meta.consistency = options.consistency;
         Ok(answer)
+    }
+
+    /// The options of a query that has waited for a change so long already; `None`: the same.
+    fn rest(&self, options: &ReadOptions, waited: Duration) -> Option<ReadOptions> {
+        let wait = options.wait.filter(|wait| !wait.is_zero())?;
+        let left = wait.min(self.query_time_max).saturating_sub(waited);
+        Some(ReadOptions {
+            wait: Some(left.max(WAIT_MIN)),
+            ..options.clone()
+        })
     }
 
     /// How long to wait for an answer: as long as the server may wait for a change, and then some.
@@ -94,7 +117,7 @@ impl Client {
     ) -> Result<Answer, RpcError> {
         let address = text(&addr.to_string());
         let nodes = Query::Nodes(ListOptions::default());
-        let asked = self.ask(caller, &nodes, options).await?;
+        let asked = self.query(caller, &nodes, options).await?;
         if let Reply::Nodes(nodes) = asked.reply()
             && let Some(node) = nodes.iter().find(|node| node.address == address)
         {
@@ -105,7 +128,7 @@ impl Client {
             address,
             options: ListOptions::default(),
         };
-        let asked = self.ask(caller, &services, options).await?;
+        let asked = self.query(caller, &services, options).await?;
         let found = match asked.reply() {
             Reply::ServiceNodes(found) => found.first(),
             _ => None,

@@ -104,8 +104,7 @@ impl Client {
         let mut asked = Vec::new();
         let mut failed = self.nobody();
         loop {
-            let next = self.servers.lock().first_but(&asked).cloned();
-            let server = next.ok_or(failed)?;
+            let server = self.next_server_but(&asked).ok_or(failed)?;
             match self.pool.connect(server.addr).await {
                 Ok(()) => return Ok(server),
                 Err(err) => {
