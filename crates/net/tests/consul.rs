@@ -9,7 +9,7 @@ use tribune_rt::{CancellationToken, Env};
 use tribune_wire::msgpack::encode::{put_bool, put_map, put_raw, put_str, put_uint};
 
 const ADDR: &str = "127.44.7.1";
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(40);
 
 /// A development server of its own.
 struct Consul(Child);
@@ -106,7 +106,7 @@ async fn a_real_server_answers_the_pool() {
         if leader.is_ok_and(|leader| holds(&leader, b":8300")) {
             break;
         }
-        assert!(attempt < 300, "no leader");
+        assert!(attempt < 1200, "no leader");
         env.sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(call("Status.Ping", &[0x80]).await, Ok(vec![0x80]));
@@ -136,7 +136,7 @@ async fn a_real_server_answers_the_pool() {
     for _ in 0..400 {
         let pool = pool.clone();
         waiting.push(env.spawn("wait", async move {
-            let body = get("watched", 1_000_000, 3_000_000_000);
+            let body = get("watched", 1_000_000, 15_000_000_000);
             pool.call(addr, "KVS.Get", &body, LONG).await
         }));
     }
@@ -146,7 +146,11 @@ async fn a_real_server_answers_the_pool() {
     assert_eq!(dropped.await, Err(CallError::FateUnknown(Lost::Deadline)));
     let start = env.mono();
     assert_eq!(call("Status.Ping", &[0x80]).await, Ok(vec![0x80]));
-    assert!(env.mono().0 - start.0 < 1_000_000_000, "calls do not queue");
+    // Behind one of those that wait it would have waited for 15 s.
+    assert!(
+        env.mono().0 - start.0 < 10_000_000_000,
+        "calls do not queue"
+    );
     for call in waiting {
         call.join().await.unwrap().unwrap();
     }

@@ -12,17 +12,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{Echo, THEM, US};
+use support::{Echo, LONG, THEM, US, nobody, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tribune_net::{
     CallError, CallFailure, CallResult, Framed, Handler, Lost, NetOptions, NotSent, PeerHandler,
     PeerId, Pool, PoolOptions, SnapshotReply, Target,
 };
-use tribune_rt::net::{BindOptions, TcpListener, TcpStream};
+use tribune_rt::net::TcpStream;
 use tribune_rt::{CancellationToken, Env, TaskGroup, TaskHandle};
-
-const LONG: Duration = Duration::from_secs(20);
 
 /// A server of a few methods.
 #[derive(Default)]
@@ -163,14 +161,8 @@ impl World {
         call
     }
 
-    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        for _ in 0..2000 {
-            if holds() {
-                return;
-            }
-            self.env.sleep(Duration::from_millis(5)).await;
-        }
-        panic!("never: {what}");
+    async fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        until(&self.env, what, holds).await;
     }
 
     /// Which connections there are: with frames, with streams.
@@ -270,24 +262,18 @@ async fn a_server_that_takes_no_frames_is_called_on_streams() {
     assert_eq!(w.connected(), (false, true));
     // There is room again, which is found out within a second or so.
     held.clear();
-    for _ in 0..400 {
+    let deadline = w.env.mono() + LONG;
+    while !w.connected().0 {
+        assert!(w.env.mono() < deadline, "it never takes frames again");
         assert_eq!(w.call("Test.Echo", &[1]).await, Ok(vec![1]));
-        if w.connected().0 {
-            return;
-        }
         w.env.sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never takes frames again");
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_the_same_error_either_way() {
     let w = world(|_, _| {});
-    let nobody = {
-        let any = "127.61.1.2:0".parse().unwrap();
-        let listener = TcpListener::bind(&w.env, any, BindOptions::default());
-        listener.unwrap().local_addr().unwrap()
-    };
+    let nobody = nobody(&w.env, "127.61.1.2");
     for id in [None, Some(US)] {
         let target = Target { addr: nobody, id };
         let err = w.pool.line(target).await.err().unwrap();

@@ -18,7 +18,7 @@ use tribune_rt::{CancellationToken, Env, TaskGroup};
 use tribune_wire::rpc::write_request_header;
 
 /// An answer or a close must come within this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// What resident memory may grow by where little is to be held.
 const LITTLE_KIB: u64 = 48 << 10;
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -14,7 +15,11 @@ use tokio::sync::{Notify, mpsc};
 use tribune_net::{
     CallFailure, CallResult, Handler, NetOptions, PeerHandler, PeerId, SnapshotReply,
 };
+use tribune_rt::net::{BindOptions, TcpListener};
 use tribune_rt::{Env, TaskGroup};
+
+/// Longest wait for what should happen soon, on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(40);
 
 /// The server that most tests talk to.
 pub(crate) const US: PeerId = PeerId([1; 16]);
@@ -105,6 +110,24 @@ impl Handler for Rpc {
             archive: None,
         }))
     }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(env: &Env, what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..LONG.as_millis() / 5 {
+        if holds() {
+            return;
+        }
+        env.sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// An address where nobody listens.
+pub(crate) fn nobody(env: &Env, ip: &str) -> SocketAddr {
+    let addr = format!("{ip}:0").parse().unwrap();
+    let listener = TcpListener::bind(env, addr, BindOptions::default()).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Serves a port.

@@ -358,10 +358,15 @@ fn a_write_succeeds_soon_after_the_leader_died() {
         let leader = cluster.take_leader();
         let follower = &cluster.nodes[0];
         follower.set("k", "before").await.unwrap();
-        leader.kill().await;
-        // A moment later the end of the connections is known, and a new write does not end with them.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let old = leader.server.status_leader();
         let start = Instant::now();
+        leader.kill().await;
+        // Once the end of the connections is known, a new write does not end with them.
+        follower
+            .until("the end is known", async || {
+                follower.server.status_leader() != old
+            })
+            .await;
         follower.set("k", "after").await.unwrap();
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{took:?}");
