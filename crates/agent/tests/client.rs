@@ -23,6 +23,9 @@ use tribune_types::text::{Text, text};
 use tribune_types::txn::{TxnOp, TxnOutcome};
 use tribune_types::write::{Write, WriteReply};
 
+/// Longest wait for what should happen soon, on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
 /// An agent in a folder of its own.
 struct Running {
     agent: Agent,
@@ -60,13 +63,11 @@ impl Running {
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        for _ in 0..600 {
-            if holds().await {
-                return;
-            }
+        let deadline = self.env.mono() + LONG;
+        while !holds().await {
+            assert!(self.env.mono() < deadline, "never: {what}");
             self.env.sleep(Duration::from_millis(50)).await;
         }
-        panic!("never: {what}");
     }
 
     async fn read_with(&self, query: Query, options: &ReadOptions) -> Result<Reply, RpcError> {
@@ -179,7 +180,10 @@ async fn checks(of: &Running, node: &str) -> Vec<std::sync::Arc<Check>> {
 }
 
 async fn restore(client: &Running, archive: &[u8]) -> Result<(), RpcError> {
-    let started = client.handle().snapshot_restore(&caller(), None).await?;
+    let started = client
+        .handle()
+        .snapshot_restore(&caller(), &ReadOptions::default())
+        .await?;
     for piece in archive.chunks(10_000) {
         if started.chunks.send(piece.to_vec().into()).await.is_err() {
             break;

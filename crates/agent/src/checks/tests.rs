@@ -201,7 +201,7 @@ async fn unreachable_servers_are_critical_with_the_reason() {
     let silent = silent.local_addr().map(|a| (a, silent)).unwrap();
     let http = |url: &str| CheckType {
         http: text(url),
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(2),
         ..base()
     };
     let tcp = |addr: &str| CheckType {
@@ -317,16 +317,17 @@ async fn a_script_that_takes_too_long_is_killed_with_what_it_started() {
     let env = env();
     let folder = tempfile::tempdir().unwrap();
     let mark = folder.path().join("mark");
-    let line = format!("echo part; (sleep 1; touch {}) & sleep 20", mark.display());
+    let line = format!("echo part; (sleep 3; touch {}) & sleep 20", mark.display());
     let check = CheckType {
-        timeout: Duration::from_millis(500),
+        // Time to say something on a busy machine.
+        timeout: Duration::from_millis(1500),
         ..script(&line)
     };
     let tls = TlsForChecks::new(env.disk(), None);
     let outcome = run_probe(&env, Probe::Script, &check, LIMIT, &tls).await;
-    assert_eq!(outcome.output, "Timed out (500ms) running check\n\npart\n");
+    assert_eq!(outcome.output, "Timed out (1.5s) running check\n\npart\n");
     assert!(!outcome.thresholds, "it acts at once");
-    env.sleep(Duration::from_millis(800)).await;
+    env.sleep(Duration::from_millis(2500)).await;
     assert!(!mark.exists(), "its children are gone too");
 }
 
