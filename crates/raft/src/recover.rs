@@ -1,9 +1,9 @@
 //! Recovery from a lost quorum: the peer set is replaced by one that an operator wrote.
 //!
-//! Everything the log holds is applied (the quorum that could say what is committed is gone) and written
-//! as a snapshot that carries the new peer set; then the log is cut there. The servers that are left may
-//! end at different entries. The one that is furthest wins the first election, and because its log is
-//! cut, the others get its snapshot, never an old entry with an old peer set.
+//! What is known to be committed is applied and written as a snapshot that carries the new peer set; then the log is cut
+//! there. Entries behind it stay in the log, neither applied nor thrown away: the servers that are left may end at
+//! different ones, any of them may win the first election, and what it has is what is kept, as in every election. An entry
+//! behind the cut that carries an old peer set would bring that back, so the cut is never before the last of those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,8 +25,8 @@ use crate::types::{EntryPayload, LogId, Membership, Payload, SnapshotMeta, Store
 /// Bytes of log that are read together.
 const STEP_SIZE: usize = 1024 * 1024;
 
-/// Replaces the peer set of the node whose parts these are. The machine is left at the end of the log. May be
-/// repeated: after a failure, or a crash, the old state or the new one is found.
+/// Replaces the peer set of the node whose parts these are. The machine is left at the cut. May be repeated: after a
+/// failure, or a crash, the old state or the new one is found.
 pub(crate) async fn replace_peers(
     env: &Env,
     peers: &[RecoveredPeer],
@@ -54,17 +54,50 @@ pub(crate) async fn replace_peers(
     let work = {
         let (env, log, snapshots) = (env.clone(), log.clone(), snapshots.clone());
         let machine = machine.clone();
-        move || rewrite(&env, &log, &snapshots, &machine, last, membership)
+        move || {
+            let cut = find_cut(&log, snapshot, last)?;
+            if let Some(cut) = cut {
+                rewrite(&env, &log, &snapshots, &machine, cut, membership)?;
+            }
+            Ok::<_, io::Error>(cut)
+        }
     };
     let done = env.spawn_blocking("raft-recover", work).await;
-    done.map_err(io::Error::other)??;
-    log.forget(log_id_to_spot(&last)).await?;
+    let cut = done.map_err(io::Error::other)??;
+    let cut = cut.ok_or_else(|| refused("this server has no state to recover from"))?;
+    log.forget(log_id_to_spot(&cut)).await?;
     tracing::warn!(
         servers = peers.len(),
-        index = last.index,
+        index = cut.index,
+        last = last.index,
         "the peer set was replaced by hand"
     );
     Ok(())
+}
+
+/// Where the log is cut: at the last entry that is known to be committed, or at the last peer set if that is later. `None` if
+/// there is neither.
+fn find_cut(log: &LogStore, snapshot: Option<LogId>, last: LogId) -> io::Result<Option<LogId>> {
+    let committed = log.committed().map(log_id_from_spot);
+    let committed = committed.filter(|committed| committed.index <= last.index);
+    let mut cut = committed.max(snapshot);
+    let mut reader = log.reader();
+    let mut next = cut.map_or(0, |cut| cut.index + 1);
+    while next <= last.index {
+        let entries = reader.read(next, last.index + 1, STEP_SIZE)?;
+        let from = next;
+        for entry in entries {
+            let id = entry.log_id();
+            next = id.index + 1;
+            if let EntryPayload::Membership(_) = entry.payload {
+                cut = Some(id);
+            }
+        }
+        if next == from {
+            return Err(io::Error::other(format!("log entry {next} is missing")));
+        }
+    }
+    Ok(cut)
 }
 
 /// Brings the machine to `last` and writes it down with the new peer set.

@@ -435,6 +435,74 @@ fn two_of_five_go_on_after_the_peer_set_is_replaced() {
 }
 
 #[test]
+fn servers_that_recover_with_different_ends_agree_whoever_is_elected() {
+    for seed in 0..12 {
+        sim_block_on(seed, async |env| {
+            let disk = SimDisk::new(seed);
+            let env = Env::sim_on_disk(seed, disk).unwrap_or(env);
+            let dir = std::path::Path::new("/data");
+            let hub = Hub::default();
+            let mut servers = Vec::new();
+            for n in 1..=3 {
+                servers.push(start(&env, &hub, config(n, Some(dir))).await);
+            }
+            servers[0].raft.bootstrap(members(1..=3)).await.unwrap();
+            let lead = leader(&env, &servers).await.raft.clone();
+            for n in 0..50 {
+                lead.propose(payload(n)).await.unwrap();
+            }
+            for server in &servers {
+                seen(&env, server, 50).await;
+                if seed % 2 == 0 {
+                    server.raft.trigger_snapshot().await.unwrap();
+                }
+            }
+            // The leader writes what nobody else has, and all end.
+            hub.cut(lead.id());
+            let alone = lead.propose(payload(100));
+            let alone = env.timeout(Duration::from_millis(100), alone).await;
+            assert!(alone.is_err(), "{alone:?}");
+            stop(&hub, &servers).await;
+
+            let hub = Hub::default();
+            let (mut left, mut late) = (Vec::new(), Vec::new());
+            for n in 1..=3 {
+                let mut settings = config(n, Some(dir));
+                settings.recover = recovered(1..=3);
+                if id(n) == lead.id() && seed % 3 != 0 {
+                    late.push(settings);
+                } else {
+                    left.push(start(&env, &hub, settings).await);
+                }
+            }
+            let is_late = !late.is_empty();
+            let elected = leader(&env, &left).await.raft.clone();
+            elected.propose(payload(200)).await.unwrap();
+            for settings in late {
+                left.push(start(&env, &hub, settings).await);
+            }
+            elected.propose(payload(201)).await.unwrap();
+            let mut first = None;
+            for server in &left {
+                let all = until(&env, "everything", || {
+                    let seen = server.seen.lock();
+                    let all: Vec<_> = seen.iter().map(|(_, what)| what.clone()).collect();
+                    all.contains(&payload(201)).then_some(all)
+                })
+                .await;
+                assert_eq!(first.get_or_insert_with(|| all.clone()), &all);
+                let kept = all.contains(&payload(100));
+                assert!(
+                    !(kept && is_late),
+                    "seed {seed}: nobody had it who was there"
+                );
+            }
+            stop(&hub, &left).await;
+        });
+    }
+}
+
+#[test]
 fn recovery_needs_a_state_and_a_voter() {
     sim_block_on(7, async |env| {
         let hub = Hub::default();

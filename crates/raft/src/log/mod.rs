@@ -174,6 +174,11 @@ impl LogStore {
             .map(|spot| spot.index)
     }
 
+    /// The last entry that the log says was committed; there may be later ones.
+    pub(crate) fn committed(&self) -> Option<crate::wal::Spot> {
+        self.0.state.lock().index.facts().committed
+    }
+
     /// Term and index of the last entry, or of the last purged one.
     pub(crate) fn last(&self) -> Option<crate::wal::Spot> {
         self.0.state.lock().index.last()
