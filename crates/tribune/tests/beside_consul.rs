@@ -73,7 +73,7 @@ impl Mixed {
         all_see(&[&self.server, &self.theirs], "ours", "left");
         assert_eq!(self.ours.wait(), Some(0));
         on_all(&[&self.server], "the leave", |node| {
-            !node.in_catalog("ours")
+            node.not_in_catalog("ours")
         });
         let hcl_join = self.server.ip.to_string();
         self.ours.args(&["-join", &hcl_join]);

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::netns::{Host, Net, addr, may_make_namespaces, request};
+use common::pool::LONG;
 use tribune_sim::linear::{Answer, Call, Entry, Op, check};
 
 const SERVERS: usize = 5;
@@ -347,7 +348,8 @@ fn histories_under_faults_are_linearizable() {
     trouble(&net, &mut hosts, &mut dice, until);
     // Mended: everything works again, and what was acknowledged is there.
     let mut last = client(99, &sockets);
-    common::wait_until("all agents to answer again", || {
+    // Agents that lost all others may find them with the next try only, which is made every 30 s.
+    common::wait_within(LONG, "all agents to answer again", || {
         sockets.iter().all(|socket| {
             let read = request(socket, "GET", "/v1/kv/x?consistent", b"", ANSWER);
             read.is_ok_and(|response| response.status == 404)

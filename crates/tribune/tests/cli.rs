@@ -7,12 +7,12 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Agent, run, wait_until};
+use common::{Agent, SOON, ends, run, run_within, wait_until};
 
 #[test]
 fn commands_end_with_the_codes_that_scripts_rely_on() {
@@ -241,12 +241,7 @@ fn monitor_streams_lines_until_it_is_interrupted() {
         .args(["-INT", &monitor.id().to_string()])
         .status();
     assert!(interrupt.expect("kill runs").success());
-    let mut status = None;
-    wait_until("the end", || {
-        status = monitor.try_wait().expect("asked");
-        status.is_some()
-    });
-    assert_eq!(status.expect("ended").code(), Some(0));
+    assert_eq!(ends("monitor", &mut monitor).code(), Some(0));
     drop(lines);
     reader.join().expect("no panic");
 }
@@ -274,16 +269,12 @@ fn a_lock_whose_session_ends_kills_the_child() {
             .status,
         200
     );
-    let mut status = None;
-    wait_until("the lock command to end", || {
-        status = lock.try_wait().expect("asked");
-        status.is_some()
-    });
+    let status = ends("the lock command", &mut lock);
     let pid = std::fs::read_to_string(&file).expect("written");
     wait_until("the child to be gone", || {
         !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists()
     });
-    assert_ne!(status.expect("ended").code(), Some(0));
+    assert_ne!(status.code(), Some(0));
 }
 
 #[test]
@@ -328,16 +319,9 @@ fn keys_go_out_and_in_again() {
     let exported = agent.cli_ok(&["kv", "export", "app"]);
     agent.cli_ok(&["kv", "delete", "-recurse", "app"]);
     assert_eq!(agent.get("/v1/kv/app/a").status, 404);
-    let mut import = agent
-        .command(&["kv", "import", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("started");
-    let mut input = import.stdin.take().expect("piped");
-    input.write_all(exported.as_bytes()).expect("taken");
-    drop(input);
-    assert!(import.wait().expect("ended").success());
+    let import = agent.command(&["kv", "import", "-"]);
+    let (code, out, err) = run_within(SOON, import, exported.as_bytes());
+    assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(agent.get("/v1/kv/app/b?raw").body, [0, 255, 10]);
     assert_eq!(agent.get("/v1/kv/app/a").json()[0]["Flags"], 7);
     assert_eq!(agent.cli_ok(&["kv", "export", "app"]), exported);

@@ -34,13 +34,6 @@ const HEARD: Duration = Duration::from_secs(150);
 const OUTAGE: Duration = Duration::from_secs(12);
 /// An event fired this shortly before the kill may be with the killed server alone, and die with it.
 const SPREADS: Duration = Duration::from_secs(3);
-/// What real servers answer when they lose their leader without being killed, as they do on a busy machine.
-const NO_LEADER: [&str; 4] = [
-    "leadership lost",
-    "No cluster leader",
-    "node is not the leader",
-    "leadership transfer in progress",
-];
 /// Lines about one item that may be written beyond one for each change: the agent's full comparisons may find a change
 /// before the push of that change does.
 const EXTRA_SYNCS: u64 = 2;
@@ -312,8 +305,8 @@ impl Story {
                     Ok(answer) => format!("{} {}", answer.status, answer.text()),
                     Err(err) => err.to_string(),
                 };
-                let excused =
-                    self.no_leader_by_itself(&text) || killed.is_some_and(|at| began < at + OUTAGE);
+                let excused = self.kinds.0.lost_its_leader(&text)
+                    || killed.is_some_and(|at| began < at + OUTAGE);
                 assert!(
                     excused,
                     "{:?}: {method} {path} after {:?}, {:?} after the kill: {text}\n{}",
@@ -329,11 +322,6 @@ impl Story {
                 None
             }
         }
-    }
-
-    /// True for an error that says that real servers have lost their leader.
-    fn no_leader_by_itself(&self, text: &str) -> bool {
-        self.kinds.0 != Kind::Tribune && NO_LEADER.iter().any(|lost| text.contains(lost))
     }
 
     /// True once what began then should have been seen, even if requests failed meanwhile.

@@ -7,35 +7,21 @@
 
 mod common;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use common::Agent;
-use common::pool::{FAST, Kind, Node, all_alive, consul};
+use common::pool::{Kind, LONG, Node, STEADY, all_alive, consul, on_all};
+use common::{Agent, run_within};
 
 const ALLOWED: &str = "disable_remote_exec = false\n";
 
 /// Runs the command of `program` against an agent: exit code, standard output, standard error.
 fn exec(program: &Path, node: &Node, args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["exec", "-http-addr", &node.http().to_string()])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    let mut pipe = child.stdin.take().expect("piped");
-    pipe.write_all(stdin.as_bytes()).expect("written");
-    drop(pipe);
-    let output = child.wait_with_output().expect("it ends");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+        .args(args);
+    run_within(LONG, command, stdin.as_bytes())
 }
 
 fn programs() -> Vec<PathBuf> {
@@ -108,7 +94,7 @@ fn what_a_node_prints_and_how_it_ends_comes_back() {
                 "0 / 0 node(s) completed / acknowledged\n",
             ),
         ] {
-            let args = [&["-wait", "1s", "-prefix", "x/y"], args].concat();
+            let args = [&["-wait", "2s", "-prefix", "x/y"], args].concat();
             let (got, out, err) = exec(&program, &node, &args, stdin);
             assert_eq!(
                 (got, out.as_str()),
@@ -139,20 +125,26 @@ fn what_a_node_prints_and_how_it_ends_comes_back() {
 
 #[test]
 fn an_agent_that_was_not_told_to_does_not_take_part() {
-    let hcl = format!("{FAST}{ALLOWED}");
+    let hcl = format!("{STEADY}{ALLOWED}");
     let server = Node::server(&Kind::Tribune, "server", &hcl);
     let willing = Node::client(&Kind::Tribune, "willing", &server, &hcl);
-    let other = Node::client(&Kind::Tribune, "other", &server, FAST);
+    let other = Node::client(&Kind::Tribune, "other", &server, STEADY);
     let mut all = vec![&server, &willing, &other];
     let theirs = consul().map(|kind| Node::client(&kind, "theirs", &server, &hcl));
     all.extend(theirs.as_ref());
     all_alive(&all);
+    // The command's session belongs to the node of the agent that is asked.
+    for node in &all {
+        on_all(&[&server], "the registration", |server| {
+            server.health(&node.name).as_deref() == Some("passing")
+        });
+    }
     for program in programs() {
         // Asked through an agent that takes no part itself.
         let (code, out, err) = exec(
             &program,
             &other,
-            &["-wait", "2s", "echo on $(echo here)"],
+            &["-wait", "5s", "echo on $(echo here)"],
             "",
         );
         assert_eq!(code, Some(0), "{out}{err}");
@@ -168,7 +160,7 @@ fn an_agent_that_was_not_told_to_does_not_take_part() {
         let (_, out, err) = exec(
             &program,
             &willing,
-            &["-wait", "1s", "-node", "^willing$", "true"],
+            &["-wait", "5s", "-node", "^willing$", "true"],
             "",
         );
         assert!(out.contains("1 / 1 node(s)"), "{out}{err}");
@@ -219,7 +211,7 @@ fn another_datacenter_is_asked_through_its_servers() {
                 "-datacenter",
                 "dc2",
                 "-wait",
-                "2s",
+                "5s",
                 "echo $0 far",
             ];
             let (code, out, err) = exec(&program, &near, &args, "");

@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 
 use common::dns::{self, Record};
 use common::netns::{self, Host, Net, may_make_namespaces};
-use common::pool::{FAST, Kind, Node, consul, on_all};
+use common::pool::{FAST_WAN, Kind, LONG, Node, STEADY, STEADY_WAN, consul, on_all};
 use common::try_request;
 
-/// The WAN pool as fast as the LAN pool.
-const FAST_WAN: &str = "gossip_wan { probe_interval = \"200ms\" probe_timeout = \"100ms\" \
-                        gossip_interval = \"50ms\" suspicion_mult = 3 }\n";
 /// The longest that a request to a datacenter may take that has just fallen silent.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// The longest that a write may take that waits for nothing but a disk, which others may keep busy.
+const WRITE_MAX: Duration = Duration::from_secs(4);
 
 fn server(kind: &Kind, name: &str, dc: &str, join_wan: Option<&Node>, more: &str) -> Node {
     let join = join_wan.map(|node| {
@@ -30,7 +29,7 @@ fn server(kind: &Kind, name: &str, dc: &str, join_wan: Option<&Node>, more: &str
         )
     });
     let join = join.unwrap_or_default();
-    let hcl = format!("{FAST}datacenter = \"{dc}\"\n{join}{more}");
+    let hcl = format!("{STEADY}datacenter = \"{dc}\"\n{join}{more}");
     Node::server(kind, name, &hcl)
 }
 
@@ -39,7 +38,7 @@ fn three(kind: &Kind, prefix: &str, dc: &str, join_wan: Option<&Node>, more: &st
     let join = join_wan.map(|node| format!("retry_join_wan = [\"{}\"]\n", node.ip));
     let join = join.unwrap_or_default();
     let hcl = format!(
-        "{FAST}{join}datacenter = \"{dc}\"\nserver = true\nbootstrap_expect = 3\n\
+        "{STEADY}{join}datacenter = \"{dc}\"\nserver = true\nbootstrap_expect = 3\n\
          retry_interval = \"200ms\"\nretry_interval_wan = \"500ms\"\n\
          performance {{ raft_multiplier = 1 }}\n{more}"
     );
@@ -185,7 +184,10 @@ fn everything_crosses(here: &Node, there: &Node, dc: &str) {
         "/v1/coordinate/nodes",
         "/v1/internal/ui/services",
     ] {
-        assert_eq!(ask(here, &at(path)), ask(there, path), "{path}");
+        // Coordinates may change in between.
+        on_all(&[here], path, |here| {
+            ask(here, &at(path)) == ask(there, path)
+        });
     }
     on_all(&[here], "the health of the servers there", |node| {
         let health = ask(node, &at("/v1/operator/autopilot/health"));
@@ -204,6 +206,29 @@ fn everything_crosses(here: &Node, there: &Node, dc: &str) {
     let (status, text) = put(here, &at(&format!("{key}?acquire=x")), "");
     assert_eq!(status, 500);
     assert!(text.starts_with("rpc error making call: "), "{text}");
+    // A bad value is found with the answer in hand.
+    let asked = here.request("GET", &at("/v1/health/service/consul?passing=x"), &[]);
+    assert_eq!(
+        (asked.status, asked.text().as_str()),
+        (400, "Invalid value for ?passing")
+    );
+    assert!(asked.index() > 1);
+    // Archives are streamed, and what is said of them carries no hops.
+    for (path, body, said) in [
+        (
+            "/v1/snapshot?stale",
+            "no archive",
+            "stale not allowed for restore",
+        ),
+        (
+            "/v1/snapshot",
+            "few",
+            "failed to decompress snapshot: unexpected EOF",
+        ),
+    ] {
+        let asked = put(here, &at(path), body);
+        assert_eq!(asked, (500, said.to_owned()), "{path}");
+    }
     // In front of the cache nobody tells this error from others.
     for (path, status) in [
         ("/v1/query/none/execute", 404),
@@ -217,6 +242,33 @@ fn everything_crosses(here: &Node, there: &Node, dc: &str) {
     let flag = format!("-datacenter={dc}");
     let (code, out, err) = here.cli(&["kv", "get", &flag, &tag]);
     assert_eq!((code, out.trim()), (Some(0), "two"), "{err}");
+}
+
+/// What servers of `dc` say of what is switched off or does not exist; `hops` lie between.
+fn refusals_cross(here: &Node, dc: &str, hops: usize) {
+    let hop = "rpc error making call: ".repeat(hops);
+    for (method, path, status, said) in [
+        (
+            "GET",
+            "/v1/connect/ca/roots",
+            500,
+            "Connect must be enabled in order to use this endpoint",
+        ),
+        ("GET", "/v1/config/zz", 500, "invalid config entry kind: zz"),
+        (
+            "GET",
+            "/v1/connect/intentions/11111111-1111-1111-1111-111111111111",
+            500,
+            "Intention not found",
+        ),
+        ("PUT", "/v1/kv/a?acquire=", 500, "missing session"),
+        ("PUT", "/v1/kv/a?release=", 500, "missing session"),
+    ] {
+        let and = if path.contains('?') { '&' } else { '?' };
+        let asked = here.request(method, &format!("{path}{and}dc={dc}"), &[]);
+        let found = (asked.status, asked.text());
+        assert_eq!(found, (status, format!("{hop}{said}")), "{path}");
+    }
 }
 
 /// Snapshots are streamed, and their errors carry nothing of the hops they made.
@@ -242,6 +294,24 @@ fn nobody_there(here: &Node, hop: &str) {
         "/v1/query/x",
         "/v1/query/x/execute",
         "/v1/catalog/nodes?filter=x",
+        "/v1/health/service/web?passing=x",
+        "/v1/coordinate/node/",
+        "/v1/snapshot?index=x",
+        "/v1/snapshot?stale&consistent",
+        // So is what is switched off, or what there is none of.
+        "/v1/connect/ca/roots",
+        "/v1/agent/connect/ca/roots",
+        "/v1/connect/intentions",
+        "/v1/connect/intentions/x",
+        "/v1/connect/intentions/match?by=source&name=web",
+        "/v1/connect/intentions/check?source=a&destination=b",
+        "/v1/config/",
+        "/v1/config/service-defaults",
+        "/v1/config/service-defaults/web",
+        "/v1/config/zz",
+        "/v1/internal/federation-states",
+        "/v1/internal/federation-states/mesh-gateways",
+        "/v1/internal/federation-state/dc1",
     ] {
         let and = if path.contains('?') { '&' } else { '?' };
         let asked = ask(here, &format!("{path}{and}dc={at}"));
@@ -254,6 +324,9 @@ fn nobody_there(here: &Node, hop: &str) {
         ("/v1/snapshot", ""),
         ("/v1/kv/a?acquire=x", ""),
         ("/v1/kv/a?release=x", ""),
+        ("/v1/kv/a?acquire=", ""),
+        ("/v1/kv/a?release=", ""),
+        ("/v1/snapshot?stale", "no archive"),
         ("/v1/session/renew/x", ""),
         ("/v1/session/destroy/x", ""),
         ("/v1/session/create", "{\"Behavior\":\"x\"}"),
@@ -270,28 +343,43 @@ fn nobody_there(here: &Node, hop: &str) {
     for (path, text) in [
         ("/v1/status/leader?index=x", "Invalid index"),
         ("/v1/status/peers?wait=x", "Invalid wait time"),
+        ("/v1/operator/autopilot/health?index=x", "Invalid index"),
+        ("/v1/config/zz?wait=x", "Invalid wait time"),
     ] {
         let asked = ask(here, &format!("{path}&dc={at}"));
         assert_eq!(asked, (400, text.to_owned()), "{path}");
+    }
+    for (params, ops, text) in [
+        (
+            "index=x",
+            "[{\"KV\":{\"Verb\":\"get\",\"Key\":\"a\"}}]",
+            "400 Invalid index",
+        ),
+        (
+            "index=x",
+            "x",
+            "400 Failed to parse body: invalid character 'x' looking for beginning of value",
+        ),
+    ] {
+        let (status, said) = put(here, &format!("/v1/txn?{params}&dc={at}"), ops);
+        assert_eq!(format!("{status} {said}"), text, "{params}");
     }
     let answer = dns::ask(here.dns(), &format!("web.service.{at}.consul"), dns::A);
     assert_eq!(answer.code, dns::NAME_ERROR);
 }
 
 fn two_datacenters(first: &Kind, other: &Kind) {
-    let a = server(first, "a1", "dc1", None, FAST_WAN);
-    let b = server(other, "b1", "dc2", Some(&a), FAST_WAN);
-    let client = Node::client(
-        &Kind::Tribune,
-        "c1",
-        &a,
-        &format!("{FAST}datacenter = \"dc1\""),
-    );
+    let a = server(first, "a1", "dc1", None, STEADY_WAN);
+    let b = server(other, "b1", "dc2", Some(&a), STEADY_WAN);
+    let hcl = format!("{STEADY}datacenter = \"dc1\"");
+    let client = Node::client(&Kind::Tribune, "c1", &a, &hcl);
     meet(&[&a, &b, &client], &["dc1", "dc2"]);
     everything_crosses(&a, &b, "dc2");
     everything_crosses(&b, &a, "dc1");
     // A client passes the datacenter on to its server.
     everything_crosses(&client, &b, "dc2");
+    refusals_cross(&a, "dc2", 1);
+    refusals_cross(&client, "dc2", 2);
     for node in [&a, &b] {
         nobody_there(node, "");
     }
@@ -327,8 +415,13 @@ fn a_datacenter_and_one_of_consul_serve_one_another() {
     two_datacenters(&Kind::Tribune, &consul);
 }
 
-/// Reads and writes of `dc` at `here` while `act` runs, and a moment longer: how many of each failed.
-fn while_asked(here: &Node, dc: &str, act: impl FnOnce()) -> (usize, Vec<String>) {
+/// Reads of `dc`, whose servers are of this kind, at `here` while `act` runs, and a moment longer: how many there were, and
+/// those that failed for another reason than real servers that have no leader for long.
+fn while_asked(
+    here: &Node,
+    (servers, dc): (&Kind, &str),
+    act: impl FnOnce(),
+) -> (usize, Vec<String>) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let reads = scope.spawn(|| {
@@ -338,7 +431,9 @@ fn while_asked(here: &Node, dc: &str, act: impl FnOnce()) -> (usize, Vec<String>
                 count += 1;
                 let path = format!("/v1/kv/steady?raw&dc={dc}");
                 let (status, text) = ask(here, &path);
-                if (status, text.as_str()) != (200, "here") {
+                if status == 500 && servers.lost_its_leader(&text) {
+                    println!("{dc} has no leader for long: {text}");
+                } else if (status, text.as_str()) != (200, "here") {
                     failed.push(format!("{status} {text}"));
                 }
             }
@@ -362,14 +457,18 @@ fn one_of_three_dies(first: &Kind, other: &Kind) {
         let members = node.try_json("/v1/agent/members?wan=1").unwrap_or_default();
         members.to_string().matches("\"dc\":\"dc2\"").count() == 3
     });
-    assert_eq!(put(&a, "/v1/kv/steady?dc=dc2", "here"), ok("true"));
+    let written = || {
+        let answer = a.request_of(other, "PUT", "/v1/kv/steady?dc=dc2", b"here");
+        assert_eq!(answer.text().trim(), "true");
+    };
+    written();
     // Whoever it is that dies, and whoever is asked: it comes back, and the next one dies.
     for victim in &mut b {
-        let (count, failed) = while_asked(&a, "dc2", || victim.kill());
+        let (count, failed) = while_asked(&a, (other, "dc2"), || victim.kill());
         // Without a leader nobody can answer for a moment; that is held.
         let some = &failed[..failed.len().min(5)];
         assert!(failed.is_empty(), "{} of {count}: {some:?}", failed.len());
-        assert_eq!(put(&a, "/v1/kv/steady?dc=dc2", "here"), ok("true"));
+        written();
         victim.spawn();
         on_all(&[&*victim], "the server to serve again", |node| {
             let read = try_request(node.http(), "GET", "/v1/kv/steady?raw&consistent", &[]);
@@ -393,17 +492,20 @@ fn a_consul_server_of_another_datacenter_that_dies_is_routed_around() {
     one_of_three_dies(&Kind::Tribune, &consul);
 }
 
-/// The longest of some local requests.
-fn longest_local(here: &Node) -> Duration {
-    let one = |_| {
+/// Local requests wait for no other datacenter, which would take them 5 s and more.
+fn nothing_local_waits(here: &Node) {
+    for _ in 0..100 {
         let started = Instant::now();
         assert_eq!(put(here, "/v1/kv/local", "x"), ok("true"));
+        let wrote = started.elapsed();
+        assert!(wrote < WRITE_MAX, "{wrote:?}");
+        let started = Instant::now();
         assert_eq!(ask(here, "/v1/kv/local?raw"), ok("x"));
         let answer = dns::ask(here.dns(), "consul.service.consul", dns::A);
         assert_eq!(answer.code, dns::OK);
-        started.elapsed()
-    };
-    (0..100).map(one).max().unwrap_or_default()
+        let read = started.elapsed();
+        assert!(read < Duration::from_secs(1), "{read:?}");
+    }
 }
 
 /// With the pool's own settings, so that it is not gossip that notices.
@@ -425,8 +527,7 @@ fn a_datacenter_that_falls_silent_costs_others_nothing_and_is_found_again() {
                 })
             })
             .collect();
-        let local = longest_local(&a);
-        assert!(local < Duration::from_secs(1), "{local:?}");
+        nothing_local_waits(&a);
         for asked in asked {
             let (took, status, text) = asked.join().expect("no panic");
             assert!(took < SILENCE_MAX, "{took:?} {text}");
@@ -462,7 +563,9 @@ fn the_other_side_is_gone(first: &Kind, other: &Kind) {
     let mut b = three(other, "b", "dc2", Some(&a), FAST_WAN);
     let all: Vec<&Node> = b.iter().collect();
     meet(&[&[&a], &all[..]].concat(), &["dc1", "dc2"]);
-    assert_eq!(put(&a, "/v1/kv/far?dc=dc2", "x"), ok("true"));
+    on_all(&[&a], "a key there", |node| {
+        put(node, "/v1/kv/far?dc=dc2", "x") == ok("true")
+    });
     b.iter_mut().for_each(Node::kill);
     let unreachable = (
         500,
@@ -483,8 +586,7 @@ fn the_other_side_is_gone(first: &Kind, other: &Kind) {
         assert_eq!(ask(&a, "/v1/snapshot?dc=dc2"), unreachable);
         let took = started.elapsed();
         assert!(took < Duration::from_secs(1), "{took:?}");
-        let local = longest_local(&a);
-        assert!(local < Duration::from_secs(1), "{local:?}");
+        nothing_local_waits(&a);
     }
     assert_eq!(try_dns(&a, "b1.node.dc2.consul"), Some(2), "SERVFAIL");
     assert_eq!(ask(&a, "/v1/catalog/datacenters").1, "[\"dc1\",\"dc2\"]");
@@ -528,7 +630,7 @@ fn timed(host: &Host, method: &str, path: &str) -> (Duration, u16, String) {
 }
 
 fn until(what: &str, host: &Host, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LONG;
     while !done() {
         assert!(Instant::now() < deadline, "never: {what}\n{}", host.log());
         thread::sleep(Duration::from_millis(50));
@@ -561,7 +663,7 @@ fn a_datacenter_behind_a_cut_network_fails_in_time_and_harms_no_other() {
             for path in ["/v1/kv/near", &far(2)] {
                 let (took, status, text) = timed(here, "PUT", path);
                 assert_eq!((status, text.trim()), (200, "true"), "{path}");
-                assert!(took < Duration::from_secs(1), "{path} {took:?}");
+                assert!(took < WRITE_MAX, "{path} {took:?}");
             }
         }
         for asked in asked {

@@ -9,15 +9,16 @@
 mod common;
 
 use common::datacenter::three_servers;
-use common::pool::{FAST, Kind, Node, consul, on_all};
+use common::pool::{Kind, Node, STEADY, consul, on_all};
 
 /// Elections and their end are soon, and requests wait little for a leader.
 const QUICK: &str = "performance { raft_multiplier = 1 rpc_hold_timeout = \"500ms\" }\n";
 
 fn the_ui_shows_what_was_there(kind: &Kind) {
-    let mut servers = three_servers(kind, &format!("{FAST}{QUICK}"));
+    let mut servers = three_servers(kind, &format!("{STEADY}{QUICK}"));
     let body = "{\"Node\":\"outside\",\"Address\":\"10.1.2.3\",\"Service\":{\"Service\":\"web\"}}";
-    assert_eq!(servers[0].put("/v1/catalog/register", body).status, 200);
+    let registered = servers[0].request_of(kind, "PUT", "/v1/catalog/register", body.as_bytes());
+    assert_eq!(registered.status, 200, "{}", registered.text());
     let paths = [
         "/v1/internal/ui/nodes",
         "/v1/internal/ui/node/outside",
@@ -50,7 +51,14 @@ fn the_ui_shows_what_was_there(kind: &Kind) {
         let refused = left.request("GET", &format!("{path}?consistent"), &[]);
         assert_eq!(refused.status, 500, "{path}");
     }
-    for path in ["/v1/catalog/nodes", "/v1/health/service/web"] {
+    // Any state will do, or none.
+    let stale = left.request("GET", "/v1/snapshot?stale", &[]);
+    assert_eq!(stale.status, 200, "{}", stale.text());
+    for path in [
+        "/v1/catalog/nodes",
+        "/v1/health/service/web",
+        "/v1/snapshot",
+    ] {
         let refused = left.request("GET", path, &[]);
         let refused = (refused.status, refused.text());
         assert_eq!(refused, (500, "No cluster leader".to_owned()), "{path}");

@@ -16,9 +16,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Agent, kill};
+use common::{Agent, kill, run};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A step of a page.
 #[derive(Debug, PartialEq)]
@@ -142,14 +142,11 @@ impl Reader {
     fn run(&self, commands: &str, prints: Option<&str>) {
         let until = Instant::now() + PATIENCE;
         loop {
-            let out = self
-                .shell(&format!("exec 2>&1\n{commands}"))
-                .output()
-                .expect("a shell");
-            let printed = String::from_utf8_lossy(&out.stdout).into_owned();
+            let shell = self.shell(&format!("exec 2>&1\n{commands}"));
+            let (code, printed, _) = run(shell);
             let done = match prints {
                 Some(said) => is_what(said, &printed),
-                None => out.status.success(),
+                None => code == Some(0),
             };
             if done {
                 return;

@@ -88,7 +88,7 @@ fn the_catalog_and_dns_follow_the_pool() {
     assert_eq!(c2.wait(), Some(0));
     all_see(&[&s1, &c1, &c3], "c2", "left");
     on_all(&[&s1, &c1], "c2 out of the catalog", |node| {
-        !node.in_catalog("c2")
+        node.not_in_catalog("c2")
     });
     assert_eq!(dns_codes([&s1, &c1], "c2"), [dns::NAME_ERROR; 2]);
 
@@ -98,7 +98,7 @@ fn the_catalog_and_dns_follow_the_pool() {
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", ""));
     all_see(&[&s1, &c1], "c3", "left");
     on_all(&[&s1], "c3 out of the catalog", |node| {
-        !node.in_catalog("c3")
+        node.not_in_catalog("c3")
     });
     let (code, _, _) = s1.cli(&["force-leave", "-prune", "c3"]);
     assert_eq!(code, Some(0));

@@ -11,12 +11,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::dns::{self, Record};
-use common::pool::{FAST, Kind, Node, consul, on_all};
+use common::pool::{Kind, Node, STEADY, STEADY_WAN, consul, on_all};
 use serde_json::{Value, json};
-
-/// The WAN pool as fast as the LAN pool.
-const FAST_WAN: &str = "gossip_wan { probe_interval = \"200ms\" probe_timeout = \"100ms\" \
-                        gossip_interval = \"50ms\" suspicion_mult = 3 }\n";
 
 fn server(kind: &Kind, name: &str, dc: &str, join_wan: Option<&Node>) -> Node {
     let join = join_wan.map(|node| {
@@ -26,7 +22,7 @@ fn server(kind: &Kind, name: &str, dc: &str, join_wan: Option<&Node>) -> Node {
         )
     });
     let join = join.unwrap_or_default();
-    let hcl = format!("{FAST}{FAST_WAN}datacenter = \"{dc}\"\n{join}");
+    let hcl = format!("{STEADY}{STEADY_WAN}datacenter = \"{dc}\"\n{join}");
     Node::server(kind, name, &hcl)
 }
 
@@ -154,7 +150,7 @@ fn three_datacenters(first: &Kind, second: &Kind, third: &Kind) {
     let a = server(first, "a1", "dc1", None);
     let b = server(second, "b1", "dc2", Some(&a));
     let mut c = server(third, "c1", "dc3", Some(&a));
-    let hcl = format!("{FAST}datacenter = \"dc1\"");
+    let hcl = format!("{STEADY}datacenter = \"dc1\"");
     let client = Node::client(&Kind::Tribune, "client", &a, &hcl);
     meet(&[&a, &b, &c, &client], &["dc1", "dc2", "dc3"]);
     register(&b, "n2", "10.2.0.1", "passing");

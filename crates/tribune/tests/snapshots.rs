@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use common::datacenter::{client_of, three_servers};
-use common::pool::{FAST, Kind, Node, consul, on_all};
+use common::pool::{Kind, Node, STEADY, consul, on_all};
 
 /// The token that may do anything on the real servers.
 const TOKEN: &str = "5d4d4e5a-0a6b-4c4a-9df2-1d1ea0b29c3c";
@@ -285,13 +285,13 @@ fn highest_index(found: &BTreeMap<&str, Value>) -> u64 {
 fn a_snapshot_of_consul_lives_on_in_tribune_and_comes_back() {
     let Some(consul) = consul() else { return };
     let (theirs, ours) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| three_servers(&Kind::Tribune, FAST));
-        let theirs = Node::server(&consul, "theirs", &format!("{FAST}{ACL}"));
+        let ours = scope.spawn(|| three_servers(&Kind::Tribune, STEADY));
+        let theirs = Node::server(&consul, "theirs", &format!("{STEADY}{ACL}"));
         fill(&theirs);
         fill_what_is_only_kept(&theirs);
         (theirs, ours.join().expect("no panic"))
     });
-    let client = client_of(&Kind::Tribune, "client", &ours, FAST);
+    let client = client_of(&Kind::Tribune, "client", &ours, STEADY);
     // What the cluster had is gone afterwards.
     put_raw(&client, "/v1/kv/app/before", b"x");
     let want = all_told(&theirs, SERVED);
@@ -331,7 +331,7 @@ fn a_snapshot_of_consul_lives_on_in_tribune_and_comes_back() {
 
     // And back, with everything that nobody served meanwhile.
     let archive = save(&client);
-    let back = Node::server(&consul, "back", &format!("{FAST}{ACL}"));
+    let back = Node::server(&consul, "back", &format!("{STEADY}{ACL}"));
     restore(&back, &archive);
     equal(&want, &all_told(&back, SERVED), "back");
     equal(&kept, &all_told(&back, KEPT), "back");
@@ -341,8 +341,8 @@ fn a_snapshot_of_consul_lives_on_in_tribune_and_comes_back() {
 fn a_snapshot_of_tribune_restores_into_consul() {
     let Some(consul) = consul() else { return };
     let (ours, theirs) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| Node::server(&consul, "theirs", FAST));
-        let ours = three_servers(&Kind::Tribune, FAST);
+        let theirs = scope.spawn(|| Node::server(&consul, "theirs", STEADY));
+        let ours = three_servers(&Kind::Tribune, STEADY);
         // Through each of them: two pass it on.
         fill(&ours[2]);
         (ours, theirs.join().expect("no panic"))
@@ -371,8 +371,8 @@ fn a_snapshot_of_tribune_restores_into_consul() {
 
 #[test]
 fn what_is_no_snapshot_is_refused_by_every_agent_and_changes_nothing() {
-    let ours = three_servers(&Kind::Tribune, FAST);
-    let client = client_of(&Kind::Tribune, "client", &ours, FAST);
+    let ours = three_servers(&Kind::Tribune, STEADY);
+    let client = client_of(&Kind::Tribune, "client", &ours, STEADY);
     put_raw(&client, "/v1/kv/a", b"1");
     let good = save(&client);
     let mut broken = good.clone();

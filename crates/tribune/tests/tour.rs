@@ -12,9 +12,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::dns::{self, Record};
-use common::{Agent, SOON, free_port, run, wait_until};
+use common::{Agent, ends, free_port, run, wait_until};
 
 const HERE: Record = Record::A(Ipv4Addr::LOCALHOST);
 
@@ -181,8 +182,8 @@ fn only_one_lock_holder_runs_at_a_time_and_leaves_nothing_behind() {
     let (code, _, _) = agent.cli(&["lock", "-try=200ms", "jobs/nightly", "echo", "third"]);
     assert_eq!(code, Some(1), "a third gives up");
     std::fs::write(&go, "").expect("written");
-    assert!(first.wait().expect("ended").success());
-    assert!(second.wait().expect("ended").success());
+    assert!(ends("the first", &mut first).success());
+    assert!(ends("the second", &mut second).success());
     let order = std::fs::read_to_string(dir.join("order")).expect("both ran");
     assert_eq!(order, "first\nsecond\n");
     assert_eq!(agent.get("/v1/session/list").json(), serde_json::json!([]));
@@ -330,7 +331,7 @@ fn a_stop_by_sigterm_is_clean_and_exits_with_1() {
         let asked = std::time::Instant::now();
         assert_eq!(agent.signal(signal), Some(code), "{signal}");
         assert!(
-            asked.elapsed() < SOON / 3,
+            asked.elapsed() < Duration::from_secs(10),
             "{signal}: {:?}",
             asked.elapsed()
         );

@@ -23,7 +23,7 @@ pub mod netns;
 pub mod pool;
 
 /// Longest wait for anything that should happen soon, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// One agent with its folder. The folder outlives the process, so that it can be started again.
 pub struct Agent {
@@ -207,9 +207,19 @@ impl Agent {
 
     /// Waits until the process ends by itself; its exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        wait_until("the process to end", || self.ended().is_some());
-        let mut child = self.child.take().expect("started");
-        child.wait().expect("ended").code()
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.ended() {
+                self.child = None;
+                return status.code();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the agent does not end:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Resident memory of the process in KiB.
@@ -318,16 +328,33 @@ pub fn kill(child: &mut Option<Child>) {
 }
 
 /// Runs a command: exit code, standard output, standard error. One that does not end is killed, and fails.
-pub fn run(mut command: Command) -> (Option<i32>, String, String) {
+pub fn run(command: Command) -> (Option<i32>, String, String) {
+    run_within(SOON, command, b"")
+}
+
+/// As [`run`], with something to read, and a limit of its own.
+pub fn run_within(
+    limit: Duration,
+    mut command: Command,
+    stdin: &[u8],
+) -> (Option<i32>, String, String) {
+    let input = match stdin {
+        b"" => Stdio::null(),
+        _ => Stdio::piped(),
+    };
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
     let out = read_aside(child.stdout.take().expect("piped"));
     let err = read_aside(child.stderr.take().expect("piped"));
-    let deadline = Instant::now() + SOON;
+    if let Some(mut pipe) = child.stdin.take() {
+        // It need not read everything.
+        let _ = pipe.write_all(stdin);
+    }
+    let deadline = Instant::now() + limit;
     let ends = loop {
         match child.try_wait().expect("the child can be asked") {
             Some(_) => break true,
@@ -359,9 +386,29 @@ impl Drop for Agent {
     }
 }
 
-/// Waits until `done`, or fails naming `what`.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+/// Waits until a process ends by itself; how it did. One that does not is killed, and fails.
+pub fn ends(what: &str, child: &mut Child) -> std::process::ExitStatus {
     let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(status) = child.try_wait().expect("the child can be asked") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("{what} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until `done`, or fails naming `what`.
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_within(SOON, what, done);
+}
+
+/// As [`wait_until`], for what takes longer.
+pub fn wait_within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !done() {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));

@@ -12,11 +12,30 @@ use serde_json::Value;
 
 use super::{Agent, Response, kill, read_log, run, spawn_logged, try_request};
 
-/// Gossip so fast that tests need not wait for it; the same for both kinds.
-pub const FAST: &str = "gossip_lan { probe_interval = \"200ms\" probe_timeout = \"100ms\" gossip_interval = \"50ms\" \
-                        suspicion_mult = 3 }\n";
-/// Longest wait for what gossip and the leader do, on a busy machine.
-pub const LONG: Duration = Duration::from_secs(45);
+/// Failures are noticed so fast that tests need not wait for it; the same for both kinds. News spread no faster than usual:
+/// the time in which a query must be answered follows from that.
+pub const FAST: &str =
+    "gossip_lan { probe_interval = \"200ms\" probe_timeout = \"100ms\" suspicion_mult = 3 }\n";
+/// The same for the WAN pool.
+pub const FAST_WAN: &str = "gossip_wan { probe_interval = \"200ms\" probe_timeout = \"100ms\" gossip_interval = \"200ms\" \
+                            suspicion_mult = 3 }\n";
+/// Distances are known as soon as with [`FAST`], but nobody is declared dead because a machine is busy. For tests in which
+/// nobody fails, or not by gossip.
+pub const STEADY: &str =
+    "gossip_lan { probe_interval = \"200ms\" probe_timeout = \"100ms\" suspicion_mult = 40 }\n";
+/// The same for the WAN pool.
+pub const STEADY_WAN: &str = "gossip_wan { probe_interval = \"200ms\" probe_timeout = \"100ms\" gossip_interval = \"200ms\" \
+                              suspicion_mult = 40 }\n";
+/// Longest wait for what gossip and the leader do, on a busy machine: what a lost packet should have told comes with one of
+/// the exchanges of whole states that each agent makes with another at random every 30 s, and so do tries to find a lost one.
+pub const LONG: Duration = Duration::from_secs(120);
+/// What real servers answer when they lose their leader without being killed, as they do on a busy machine.
+const NO_LEADER: [&str; 4] = [
+    "leadership lost",
+    "No cluster leader",
+    "node is not the leader",
+    "leadership transfer in progress",
+];
 /// Keys for tests.
 pub const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 pub const OTHER_KEY: &str = "FlGtqF5Ql63wFAgFbq8dgBBwkL0R6aWYvW5Xwcm6QUg=";
@@ -26,6 +45,13 @@ pub const OTHER_KEY: &str = "FlGtqF5Ql63wFAgFbq8dgBBwkL0R6aWYvW5Xwcm6QUg=";
 pub enum Kind {
     Tribune,
     Consul(PathBuf),
+}
+
+impl Kind {
+    /// True if real servers of this kind say with this error that they have lost their leader.
+    pub fn lost_its_leader(&self, text: &str) -> bool {
+        *self != Kind::Tribune && NO_LEADER.iter().any(|lost| text.contains(lost))
+    }
 }
 
 /// The real Consul, if there is one; a test without it says so and passes.
@@ -178,7 +204,12 @@ impl Node {
                 self.child = None;
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "{} does not end", self.name);
+            assert!(
+                Instant::now() < deadline,
+                "{} does not end:\n{}",
+                self.name,
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -190,6 +221,20 @@ impl Node {
 
     pub fn put(&self, path: &str, body: &str) -> Response {
         self.request("PUT", path, body.as_bytes())
+    }
+
+    /// A request to servers of a kind, which may have no leader for a while if they are real ones: then it is made again.
+    pub fn request_of(&self, servers: &Kind, method: &str, path: &str, body: &[u8]) -> Response {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let answer = self.request(method, path, body);
+            let leaderless = answer.status == 500 && servers.lost_its_leader(&answer.text());
+            if !leaderless || Instant::now() > deadline {
+                return answer;
+            }
+            println!("{} {method} {path}: {}", self.name, answer.text());
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     pub fn json(&self, path: &str) -> Value {
@@ -267,10 +312,10 @@ impl Node {
         Some(check["Status"].as_str()?.to_owned())
     }
 
-    /// True if the catalog has this node.
-    pub fn in_catalog(&self, node: &str) -> bool {
+    /// True if the catalog has no such node, as this agent is told.
+    pub fn not_in_catalog(&self, node: &str) -> bool {
         let found = self.try_json(&format!("/v1/catalog/node/{node}"));
-        found.is_some_and(|found| !found.is_null())
+        found.is_some_and(|found| found.is_null())
     }
 }
 
