@@ -22,7 +22,7 @@ const GROWN_KIB_MAX: u64 = 160 * 1024;
 /// Lines of the log that a kind of attack may cause on one server.
 const LINES_MAX: usize = 60;
 /// A close must come within this: the time for the first bytes of a connection is 5 s, the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 const RAFT_OF_CONSUL: u8 = 0x01;
 const CALLS: u8 = 0x00;
