@@ -116,17 +116,17 @@ impl PeersFile {
     }
 
     /// The peer set is replaced: deletes the file.
-    pub(crate) fn applied(self) {
+    ///
+    /// # Errors
+    /// It may be there at the next start, which would replace the peer set again, with one that is out of date by then: this
+    /// start must not go on.
+    pub(crate) fn applied(self) -> Result<(), StartError> {
         let parent = self.path.parent().map(Path::to_owned).unwrap_or_default();
         let removed =
             { self.disk.remove_file(&self.path) }.and_then(|()| self.disk.sync_dir(&parent));
-        match removed {
-            Ok(()) => info!("deleted {FILE} after the recovery"),
-            Err(err) => warn!(
-                %err,
-                "failed to delete {FILE}: do it by hand, or the next start replaces the peer set again"
-            ),
-        }
+        removed.map_err(|source| StartError::PeersFileStays { source })?;
+        info!("deleted {FILE} after the recovery");
+        Ok(())
     }
 }
 
@@ -232,11 +232,27 @@ mod tests {
         std::fs::write(raft.join("peers.json"), r#"["10.1.0.1:8300"]"#).unwrap();
         let file = PeersFile::find(&env, Some(folder.path())).unwrap().unwrap();
         assert_eq!(file.servers().unwrap().len(), 1);
-        file.applied();
+        file.applied().unwrap();
         assert!(
             PeersFile::find(&env, Some(folder.path()))
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_deleted_ends_the_start() {
+        let env = Env::ambient().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = PeersFile {
+            disk: env.disk(),
+            // A folder is no file to be removed.
+            path: folder.path().to_owned(),
+            text: Vec::new(),
+        };
+        let refused = file.applied().unwrap_err().to_string();
+        let want = "Failed to start Consul server: Failed to start Raft: recovery failed to delete peers.json, please \
+                    delete manually (see peers.info for details): ";
+        assert!(refused.starts_with(want), "{refused}");
     }
 }

@@ -86,6 +86,15 @@ pub enum StartError {
         /// What is wrong with it.
         what: String,
     },
+    /// The operator's peer set was taken over, and its file is still there. Starting again is harmless.
+    #[error(
+        "Failed to start Consul server: Failed to start Raft: recovery failed to delete peers.json, please delete \
+         manually (see peers.info for details): {source}"
+    )]
+    PeersFileStays {
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The server does not start.
     #[error("Failed to start Consul server: {0}")]
     Server(#[source] tribune_server::StartError),

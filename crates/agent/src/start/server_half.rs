@@ -36,7 +36,7 @@ pub(super) async fn start_server(
     let started = Server::start(env, options, Authorizer::allow_all(), stop);
     let started = started.await.map_err(StartError::Server)?;
     if let Some(file) = peers_file {
-        file.applied();
+        file.applied().inspect_err(|_| stop.cancel())?;
     }
     Ok(started)
 }
