@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use regex::{Regex, RegexBuilder};
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
+use tribune_filter::Pattern;
 use tribune_local::Registry;
 use tribune_types::error::RpcError;
 use tribune_types::event::UserEvent;
@@ -21,8 +21,6 @@ const EVENTS_MAX: usize = 256;
 /// Bytes of all of them: several times what they take if they were fired as [`validate`] wants it. Others, who can fire as
 /// they like, shorten the memory and do not fill it.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
-/// Bytes of a compiled filter of somebody.
-const FILTER_SIZE_MAX: usize = 256 * 1024;
 /// Bytes of the gossip message of an event.
 const SIZE_MAX: usize = 512;
 /// Events of this name are the agents' own and are not shown.
@@ -161,11 +159,8 @@ pub(crate) fn validate_filters(event: &UserEvent) -> Result<(), RpcError> {
         ("service", &event.service_filter),
         ("tag", &event.tag_filter),
     ] {
-        if let Err(err) = Regex::new(filter) {
-            return refuse(format!(
-                "Invalid {what} filter: {}",
-                regex_text(filter, &err)
-            ));
+        if let Err(why) = Pattern::compile(filter) {
+            return refuse(format!("Invalid {what} filter: {why}"));
         }
     }
     Ok(())
@@ -196,17 +191,9 @@ fn raw_size(len: usize) -> usize {
     len + if len < 32 { 1 } else { 3 }
 }
 
-/// A filter as it came from somebody, unless it is a monstrous one.
-fn compiled(filter: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(filter)
-        .size_limit(FILTER_SIZE_MAX)
-        .dfa_size_limit(FILTER_SIZE_MAX)
-        .build()
-}
-
 fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
     let matches = |filter: &str, value: &str| {
-        filter.is_empty() || compiled(filter).is_ok_and(|regex| regex.is_match(value))
+        filter.is_empty() || Pattern::compile(filter).is_ok_and(|regex| regex.is_match(value))
     };
     if !matches(&event.node_filter, node) {
         return false;
@@ -214,33 +201,16 @@ fn wanted(event: &UserEvent, node: &str, core: &Registry) -> bool {
     if event.service_filter.is_empty() {
         return true;
     }
-    let (Ok(service), Ok(tag)) = (compiled(&event.service_filter), compiled(&event.tag_filter))
-    else {
+    let (Ok(service), Ok(tag)) = (
+        Pattern::compile(&event.service_filter),
+        Pattern::compile(&event.tag_filter),
+    ) else {
         return false;
     };
     core.services().any(|entry| {
         service.is_match(&entry.service.name)
             && (event.tag_filter.is_empty() || entry.service.tags.iter().any(|t| tag.is_match(t)))
     })
-}
-
-/// The error of an expression in Go's words, where there is a counterpart.
-fn regex_text(filter: &str, err: &regex::Error) -> String {
-    let shown = err.to_string();
-    for (ours, theirs) in [
-        ("unclosed group", "missing closing )"),
-        ("unopened group", "unexpected )"),
-        ("unclosed character class", "missing closing ]"),
-        (
-            "repetition operator missing expression",
-            "missing argument to repetition operator",
-        ),
-    ] {
-        if shown.contains(ours) {
-            return format!("error parsing regexp: {theirs}: `{filter}`");
-        }
-    }
-    format!("error parsing regexp: invalid expression: `{filter}`")
 }
 
 #[cfg(test)]
@@ -277,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_monstrous_filter_matches_nothing() {
-        assert!(compiled("^web-[0-9]+$").is_ok());
-        assert!(compiled("((a{100}){100}){100}").is_err());
+        assert!(Pattern::compile("^web-[0-9]+$").is_ok());
+        assert!(Pattern::compile("((a{100}){100}){100}").is_err());
     }
 
     #[test]
@@ -323,6 +293,24 @@ mod tests {
                 "[",
                 "",
                 "Invalid service filter: error parsing regexp: missing closing ]: `[`",
+            ),
+            (
+                "a**",
+                "",
+                "",
+                "Invalid node filter: error parsing regexp: invalid nested repetition operator: `**`",
+            ),
+            (
+                "",
+                "x[b-a]",
+                "",
+                "Invalid service filter: error parsing regexp: invalid character class range: `b-a`",
+            ),
+            (
+                "",
+                "a",
+                "(?=b)",
+                "Invalid tag filter: error parsing regexp: invalid or unsupported Perl syntax: `(?=`",
             ),
         ] {
             let event = UserEvent {

@@ -21,7 +21,6 @@ mod dispatch;
 mod flags;
 mod help;
 mod host;
-mod regexp;
 mod threads;
 
 pub use dispatch::run;

@@ -1,4 +1,5 @@
-//! Expressions in Go's syntax on their own, for what is no filter: the parts of a text that an expression takes out of it.
+//! Expressions in Go's syntax on their own, for what is no filter: whether they match a text, and the parts that they
+//! take out of it.
 
 use std::fmt;
 
@@ -17,6 +18,11 @@ impl Pattern {
     /// What is wrong, in Go's words.
     pub fn compile(expression: &str) -> Result<Pattern, String> {
         goregexp::compile(expression).map(Pattern)
+    }
+
+    /// True if the expression matches anywhere in `text`. Linear time.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
     }
 
     /// The first match in `text` and its groups, those that took no part empty; none without a match. Linear time.

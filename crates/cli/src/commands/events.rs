@@ -1,9 +1,10 @@
 //! `event`: fires a user event.
 
+use tribune_filter::Pattern;
+
 use crate::{
     command::{Action, Api, Command, Failure, Outcome, Run, because, fail},
     flags::{Kind, flag},
-    regexp,
 };
 
 pub(super) const COMMANDS: &[Command] = &[Command {
@@ -41,7 +42,7 @@ fn event(run: &mut Run<'_, '_>) -> Outcome {
     }
     for (what, pattern) in [("node", &node), ("service", &service), ("tag", &tag)] {
         if !pattern.is_empty() {
-            regexp::compile(pattern)
+            Pattern::compile(pattern)
                 .map_err(because(&format!("Failed to compile {what} filter regexp")))?;
         }
     }

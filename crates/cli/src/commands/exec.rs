@@ -14,11 +14,12 @@ use std::{
 
 use serde::Serialize;
 use tribune_api::client::{Client, Error, KvWrite, QueryOptions, Request, SessionRequest};
+use tribune_filter::Pattern;
 
 use crate::{
     command::{Action, Api, Command, Failure, Outcome, Run, because, fail},
     flags::{Kind, flag},
-    regexp, threads,
+    threads,
 };
 
 /// Name of the event.
@@ -118,7 +119,7 @@ fn exec(run: &mut Run<'_, '_>) -> Outcome {
     }
     for (what, pattern) in [("node", node), ("service", service), ("tag", tag)] {
         if !pattern.is_empty() {
-            regexp::compile(pattern)
+            Pattern::compile(pattern)
                 .map_err(because(&format!("Failed to compile {what} filter regexp")))?;
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use tribune_api::client::Member;
+use tribune_filter::Pattern;
 
 use crate::{
     columns::{row, table},
     command::{Action, Api, Command, Failure, Outcome, Run, because, fail},
     flags::{Kind, flag},
-    help, regexp,
+    help,
 };
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -79,7 +80,7 @@ fn members(run: &mut Run<'_, '_>) -> Outcome {
         "" => ".*",
         given => given,
     };
-    let status = regexp::compile(status).map_err(because("Failed to compile status regexp"))?;
+    let status = Pattern::compile(status).map_err(because("Failed to compile status regexp"))?;
     let client = run.client()?;
     let segment = match run.flags.given("segment") {
         true => run.flags.text("segment"),
