@@ -10,7 +10,7 @@ use tribune_server::{Origin, Server, SnapshotRestore, SnapshotSave};
 use tribune_types::autopilot::OperatorHealth;
 use tribune_types::caller::Caller;
 use tribune_types::error::RpcError;
-use tribune_types::query::{Query, ReadOptions};
+use tribune_types::query::{Consistency, Query, ReadOptions};
 use tribune_types::text::Text;
 use tribune_types::write::{Write, WriteReply};
 
@@ -194,17 +194,21 @@ impl Cluster {
         &self,
         origin: Origin,
         caller: &Caller,
-        datacenter: Option<&str>,
+        options: &ReadOptions,
     ) -> Result<SnapshotRestore, RpcError> {
+        let datacenter = options.datacenter.as_deref();
         if let Some(remote) = self.abroad(datacenter)? {
-            let begun = async move { remote.client().snapshot_restore(caller, None).await };
+            let begun = async move { remote.client().snapshot_restore(caller, options).await };
             return Box::pin(begun).await;
         }
         match self {
+            Cluster::Own { .. } if options.consistency == Consistency::Stale => Err(
+                RpcError::Invalid("stale not allowed for restore".to_owned()),
+            ),
             Cluster::Own { server, .. } => {
                 server.snapshot_restore(origin, caller, datacenter).await
             }
-            Cluster::Remote(client) => client.snapshot_restore(caller, datacenter).await,
+            Cluster::Remote(client) => client.snapshot_restore(caller, options).await,
         }
     }
 

@@ -146,6 +146,20 @@ impl<'a> Params<'a> {
         own_dc: &str,
         discovery_max_stale: Duration,
     ) -> Result<ReadOptions, ApiError> {
+        let mut options = self.guarantee_options(own_dc, discovery_max_stale)?;
+        if !self.pairs.is_empty() {
+            options.wait = self.wait()?;
+            options.min_index = Index(self.index()?);
+        }
+        Ok(options)
+    }
+
+    /// Consistency and datacenter alone, for what never blocks and takes no index.
+    pub fn guarantee_options(
+        &self,
+        own_dc: &str,
+        discovery_max_stale: Duration,
+    ) -> Result<ReadOptions, ApiError> {
         let mut options = ReadOptions::default();
         if self.pairs.is_empty() && discovery_max_stale.is_zero() {
             return Ok(options);
@@ -188,8 +202,6 @@ impl<'a> Params<'a> {
         } else {
             Consistency::Default
         };
-        options.wait = self.wait()?;
-        options.min_index = Index(self.index()?);
         Ok(options)
     }
 

@@ -11,8 +11,7 @@ use tribune_agent::{Answer, Cached, Form, Freshness};
 use tribune_api::errors::ApiError;
 use tribune_api::render::{self, Addresses, View};
 use tribune_types::caller::Caller;
-use tribune_types::id::Index;
-use tribune_types::query::{Consistency, Query, QueryMeta, ReadOptions, Reply};
+use tribune_types::query::{Consistency, Query, ReadOptions, Reply};
 
 use crate::body::Body;
 use crate::cx::Cx;
@@ -57,6 +56,8 @@ pub(crate) enum Shape {
     Found(View),
     /// The value of a key, or 404.
     RawValue,
+    /// None: 400 with this text, once there is a reply.
+    Refused(&'static str),
     /// Key names; 404 if there are none unless the prefix is empty.
     Keys {
         /// The prefix is empty.
@@ -75,6 +76,16 @@ pub(crate) enum Headers {
     Always,
     /// As `Always`, and the guarantee in effect.
     Consistency,
+}
+
+impl Headers {
+    /// An error that servers gave instead of an answer.
+    pub(crate) fn failed(self, error: ApiError) -> Outcome {
+        match self {
+            Headers::None | Headers::Success => Err(error),
+            Headers::Always | Headers::Consistency => Ok(response::query_error(error)),
+        }
+    }
 }
 
 impl ReadPlan {
@@ -123,6 +134,12 @@ impl ReadPlan {
     /// What any server has will do if there is no leader: the UI's endpoints, so that one sees something at all.
     pub(crate) fn stale_without_leader(mut self) -> ReadPlan {
         self.stale_without_leader = self.options.consistency == Consistency::Default;
+        self
+    }
+
+    /// Whatever the reply is, the request is refused with 400 and this text.
+    pub(crate) fn refused(mut self, text: &'static str) -> ReadPlan {
+        self.finish.shape = Shape::Refused(text);
         self
     }
 
@@ -204,20 +221,7 @@ impl Finish {
     fn outcome(self, done: Result<Answer, ApiError>) -> Response {
         match done {
             Ok(answer) => self.answer(&answer),
-            Err(error) => {
-                let mut response = response::error(error);
-                let found = response.status() != StatusCode::NOT_FOUND;
-                if found && matches!(self.headers, Headers::Always | Headers::Consistency) {
-                    response::set_meta(
-                        &mut response,
-                        &QueryMeta {
-                            index: Index(1),
-                            ..QueryMeta::default()
-                        },
-                    );
-                }
-                response
-            }
+            Err(error) => self.headers.failed(error).unwrap_or_else(response::error),
         }
     }
 
@@ -234,6 +238,7 @@ impl Finish {
             Shape::Found(view) => self.shared(answer, view),
             Shape::Keys { .. } => self.shared(answer, View::Plain),
             Shape::RawValue => raw_value(reply),
+            Shape::Refused(text) => response::error(ApiError::bad(text)),
         };
         let missing = response.status() == StatusCode::NOT_FOUND;
         match self.headers {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response as HttpResponse, StatusCode};
 use tribune_api::errors::ApiError;
+use tribune_types::id::Index;
 use tribune_types::query::QueryMeta;
 
 use crate::body::Body;
@@ -102,6 +103,21 @@ pub(crate) fn error(error: ApiError) -> Response {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An error that the servers gave instead of an answer: with the headers of an answer that tells nothing, unless something
+/// was not found.
+pub(crate) fn query_error(refused: ApiError) -> Response {
+    let found = refused.status != 404;
+    let mut response = error(refused);
+    if found {
+        let nothing = QueryMeta {
+            index: Index(1),
+            ..QueryMeta::default()
+        };
+        set_meta(&mut response, &nothing);
     }
     response
 }

@@ -162,6 +162,11 @@ impl Server {
         }
     }
 
+    /// True while this server neither leads nor knows who does.
+    pub(crate) fn is_leaderless(&self) -> bool {
+        !self.is_leader() && !self.raft().has_leader()
+    }
+
     /// The leader, if somebody else is it.
     fn leader(&self) -> Option<Target> {
         let leader = self.raft().leader()?;

@@ -20,7 +20,9 @@ use tribune_types::id::Index;
 use tribune_types::query::{Consistency, QueryMeta, ReadOptions};
 use tribune_wire::rpc::{self, Envelope, SnapshotCall, SnapshotOp};
 use tribune_wire::snapshot::records::{Reader, Writer, says_nothing};
-use tribune_wire::snapshot::{ArchiveError, Meta, MetaServer, SnapshotWriter, read_archive};
+use tribune_wire::snapshot::{
+    ArchiveError, GZIP_HEAD, Meta, MetaServer, SnapshotWriter, read_archive,
+};
 
 use crate::Server;
 use crate::forward::unreadable;
@@ -34,8 +36,6 @@ const QUEUE: usize = 8;
 const SEND: usize = 64 << 10;
 /// Largest archive accepted, compressed.
 const ARCHIVE_MAX: usize = 2 << 30;
-/// Bytes that tell an archive from anything else.
-const GZIP_HEAD: usize = 3;
 /// How much an archive may expand: what a client sends must not cost many times as much memory.
 const EXPANSION_MAX: usize = 100;
 /// Expansion allowed besides, for small archives.
@@ -60,23 +60,33 @@ pub struct SnapshotRestore {
 }
 
 impl Server {
-    /// Starts saving an archive of the current version.
+    /// Starts saving an archive of the current version: of what this server has if any state will do. A leader is not waited
+    /// for where none is known, as everywhere with snapshots.
     ///
     /// # Errors
-    /// Denied, an unknown datacenter, or the asked guarantee cannot be had.
+    /// Denied, an unknown datacenter, there is nothing yet, or the asked guarantee cannot be had.
     pub async fn snapshot_save(
         &self,
         caller: &Caller,
         options: &ReadOptions,
     ) -> Result<SnapshotSave, RpcError> {
         self.authorizer().management(caller)?;
-        // The original confirms the lead for every snapshot that is not stale.
-        let need = Need::Read(match options.consistency {
+        if !self.is_own_datacenter(options.datacenter.as_ref()) {
+            return Err(RpcError::NoPath);
+        }
+        let in_effect = match options.consistency {
             Consistency::Stale => Consistency::Stale,
-            Consistency::Default | Consistency::Consistent => Consistency::Consistent,
-        });
-        let in_effect = self.guarantee(need, options).await?;
+            _ if self.is_leaderless() => return Err(RpcError::NoLeader),
+            // The original confirms the lead for every snapshot that is not stale.
+            _ => {
+                let need = Need::Read(Consistency::Consistent);
+                self.guarantee(need, options).await?
+            }
+        };
         let version = self.version();
+        if version.last_index() == Index(0) {
+            return Err(RpcError::Invalid(NOTHING_YET.to_owned()));
+        }
         let index = version.last_index();
         let meta = self.archive_meta(index);
         let now = self.env().wall().unix_secs();
@@ -132,6 +142,9 @@ impl Server {
             return Err(RpcError::NoPath);
         }
         self.authorizer().management(caller)?;
+        if self.is_leaderless() {
+            return Err(RpcError::NoLeader);
+        }
         let leader = self.find_leader(origin, &mut self.hold()).await?;
         let (chunks, rx) = mpsc::channel::<Bytes>(QUEUE);
         let (tx, done) = oneshot::channel();
@@ -149,6 +162,9 @@ impl Server {
         Ok(SnapshotRestore { chunks, done })
     }
 }
+
+/// What is said where nothing was ever written.
+const NOTHING_YET: &str = "Raft error when taking snapshot: nothing new to snapshot";
 
 /// Hands an archive on to the leader as it arrives. Never tried twice.
 async fn restore_at(

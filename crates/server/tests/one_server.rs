@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tribune_server::{Origin, Server};
 use tribune_types::caller::Caller;
+use tribune_types::error::RpcError;
 use tribune_types::id::Index;
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::query::{Consistency, ListOptions, Query, ReadOptions, Reply};
@@ -309,6 +310,29 @@ fn a_damaged_snapshot_changes_nothing() {
                 .as_deref(),
             Some("1")
         );
+    });
+}
+
+#[test]
+fn a_snapshot_does_not_wait_for_a_leader() {
+    virtually(|env| async move {
+        let server = support::start_waiting_for(&env, 3).await;
+        let (caller, before) = (Caller::internal(), env.mono());
+        let stale = ReadOptions {
+            consistency: Consistency::Stale,
+            ..ReadOptions::default()
+        };
+        let refused = server.snapshot_save(&caller, &ReadOptions::default()).await;
+        assert_eq!(refused.err(), Some(RpcError::NoLeader));
+        let refused = server.snapshot_save(&caller, &stale).await.err();
+        let text = "Raft error when taking snapshot: nothing new to snapshot";
+        assert_eq!(refused, Some(RpcError::Invalid(text.to_owned())));
+        let refused = server
+            .snapshot_restore(Origin::Asked, &caller, None)
+            .await
+            .err();
+        assert_eq!(refused, Some(RpcError::NoLeader));
+        assert_eq!(env.mono(), before, "nothing was waited for");
     });
 }
 

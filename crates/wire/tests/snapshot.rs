@@ -205,6 +205,13 @@ fn broken_archives_are_refused_and_say_why() {
         "failed to decompress snapshot: gzip: invalid header"
     );
     assert_eq!(refused(b""), "failed to decompress snapshot: EOF");
+    // The head is read as a whole before it is looked at.
+    for few in [&b"x"[..], b"123456789", b"\x1f\x8b\x08", &GOLDEN[..9]] {
+        assert_eq!(
+            refused(few),
+            "failed to decompress snapshot: unexpected EOF"
+        );
+    }
     let (file, integrity) = (
         "failed to read snapshot file: ",
         "failed to read snapshot file: failed checking integrity of snapshot: ",

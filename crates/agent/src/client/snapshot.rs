@@ -60,11 +60,12 @@ impl Client {
     pub(crate) async fn snapshot_restore(
         self: &std::sync::Arc<Self>,
         caller: &Caller,
-        dc: Option<&str>,
+        options: &ReadOptions,
     ) -> Result<SnapshotRestore, RpcError> {
         let call = SnapshotCall {
-            envelope: self.envelope(caller, dc),
-            stale: false,
+            envelope: self.envelope(caller, options.datacenter.as_deref()),
+            // Servers refuse it, in words of their own.
+            stale: options.consistency == Consistency::Stale,
             op: SnapshotOp::Restore,
             passed_on: false,
         };

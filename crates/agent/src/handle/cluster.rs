@@ -183,16 +183,17 @@ impl Handle {
         self.inner.cluster.snapshot_save(caller, options).await
     }
 
-    /// Starts restoring a snapshot archive. Nothing is replaced before the whole archive was checked.
+    /// Starts restoring a snapshot archive in the datacenter of `options`. Nothing is replaced before the whole archive was
+    /// checked.
     ///
     /// # Errors
-    /// Denied, or there is no leader.
+    /// Denied, or there is no leader, or any server is to do it, which only the leader can.
     pub async fn snapshot_restore(
         &self,
         caller: &Caller,
-        datacenter: Option<&str>,
+        options: &ReadOptions,
     ) -> Result<SnapshotRestore, RpcError> {
-        self.snapshot_restore_from(Origin::Asked, caller, datacenter)
+        self.snapshot_restore_from(Origin::Asked, caller, options)
             .await
     }
 
@@ -201,11 +202,11 @@ impl Handle {
         &self,
         origin: Origin,
         caller: &Caller,
-        datacenter: Option<&str>,
+        options: &ReadOptions,
     ) -> Result<SnapshotRestore, RpcError> {
         self.inner
             .cluster
-            .snapshot_restore(origin, caller, datacenter)
+            .snapshot_restore(origin, caller, options)
             .await
     }
 

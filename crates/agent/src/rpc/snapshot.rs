@@ -36,15 +36,7 @@ impl RpcServer {
     }
 
     async fn save(&self, peer: SocketAddr, call: &SnapshotCall) -> Result<SnapshotReply, RpcError> {
-        let options = ReadOptions {
-            datacenter: Some(datacenter(&call.envelope)?),
-            consistency: if call.stale {
-                Consistency::Stale
-            } else {
-                Consistency::Default
-            },
-            ..ReadOptions::default()
-        };
+        let options = options(call)?;
         let caller = caller(&call.envelope, peer);
         let save = self.handle.snapshot_save(&caller, &options).await?;
         Ok(SnapshotReply {
@@ -59,12 +51,7 @@ impl RpcServer {
         call: &SnapshotCall,
         mut archive: mpsc::Receiver<Bytes>,
     ) -> Result<SnapshotReply, RpcError> {
-        if call.stale {
-            return Err(RpcError::Invalid(
-                "stale not allowed for restore".to_owned(),
-            ));
-        }
-        let dc = datacenter(&call.envelope)?;
+        let options = options(call)?;
         let caller = caller(&call.envelope, peer);
         let origin = match call.passed_on {
             false => Origin::Asked,
@@ -72,7 +59,7 @@ impl RpcServer {
         };
         let SnapshotRestore { chunks, done } = self
             .handle
-            .snapshot_restore_from(origin, &caller, Some(&dc))
+            .snapshot_restore_from(origin, &caller, &options)
             .await?;
         while let Some(piece) = archive.recv().await {
             // A closed channel means that the outcome is known already.
@@ -91,4 +78,17 @@ impl RpcServer {
             archive: None,
         })
     }
+}
+
+/// Where a call is served, and how.
+fn options(call: &SnapshotCall) -> Result<ReadOptions, RpcError> {
+    Ok(ReadOptions {
+        datacenter: Some(datacenter(&call.envelope)?),
+        consistency: if call.stale {
+            Consistency::Stale
+        } else {
+            Consistency::Default
+        },
+        ..ReadOptions::default()
+    })
 }

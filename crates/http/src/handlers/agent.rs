@@ -250,6 +250,7 @@ pub(crate) fn service(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let id = text(&req.arg_text());
     let hash = text(&req.params.text("hash"));
     let wait = cx.wait(req.params.wait()?);
+    req.params.index()?;
     let (cx, pretty) = (Arc::clone(cx), req.pretty);
     work(async move {
         let found = if hash.is_empty() {

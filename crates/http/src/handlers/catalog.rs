@@ -1,6 +1,7 @@
 //! `/v1/catalog` (spec http-api.md section 3.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render::View;
@@ -56,8 +57,10 @@ pub(crate) fn deregister(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 
 /// Names of datacenters.
 pub(crate) fn datacenters(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
-    // Checked as anywhere, but it never blocks and never leaves the own datacenter.
-    req.read_options(cx)?;
+    // The guarantee is checked as anywhere, but it never blocks and never leaves the own datacenter.
+    req.params
+        .guarantee_options(&cx.datacenter, Duration::ZERO)?;
+    req.cache_control()?;
     ReadPlan::new(
         cx,
         req,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tribune_api::errors::ApiError;
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render::View;
 use tribune_types::query::{Query, ReadOptions};
@@ -49,9 +48,6 @@ pub(crate) fn nodes(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 /// Coordinates of a node.
 pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let options = req.read_options(cx)?;
-    if req.arg.is_empty() {
-        return Err(ApiError::not_found(""));
-    }
     let segment = req.params.get("segment").map(|segment| text(&segment));
     let query = Query::Coordinates {
         node: Some(text(&req.arg_text())),
@@ -72,10 +68,12 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 pub(crate) fn update(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let (caller, dc) = (req.caller.clone(), req.datacenter(cx));
     with_body(cx, req, move |cx, body| async move {
-        if let Some(entry) = parse::coordinate_update(&body).map_err(BodyError::into_api)? {
-            cx.handle
-                .write(&caller, dc.as_deref(), Write::Coordinate(entry))
-                .await?;
+        match parse::coordinate_update(&body).map_err(BodyError::into_api)? {
+            Some(entry) => {
+                let write = Write::Coordinate(entry);
+                cx.handle.write(&caller, dc.as_deref(), write).await?;
+            }
+            None => cx.handle.reach(dc.as_deref()).await?,
         }
         Ok(response::empty())
     })

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tribune_api::errors::ApiError;
 use tribune_api::params::parse_bool;
 use tribune_api::render::View;
 use tribune_types::catalog::Status;
@@ -72,23 +71,20 @@ fn instances(cx: &Arc<Cx>, req: &mut Req<'_>, endpoint: Endpoint) -> Planned {
     let options = req.discovery_options(cx)?;
     let service = service_query(cx, req, endpoint)?;
     let passing_only = match req.params.get("passing") {
-        None => false,
-        Some(given) if given.is_empty() => true,
-        Some(given) => {
-            parse_bool(&given).ok_or_else(|| ApiError::bad("Invalid value for ?passing"))?
-        }
+        None => Some(false),
+        Some(given) if given.is_empty() => Some(true),
+        Some(given) => parse_bool(&given),
     };
-    plan(
-        cx,
-        req,
-        Query::ServiceHealth {
-            service,
-            passing_only,
-        },
-        options,
-    )
-    .cacheable(cx, req)?
-    .step()
+    let query = Query::ServiceHealth {
+        service,
+        passing_only: passing_only.unwrap_or_default(),
+    };
+    let mut plan = plan(cx, req, query, options);
+    if passing_only.is_none() {
+        // The agent looks at it when it has what the servers say, and their errors come first.
+        plan = plan.refused("Invalid value for ?passing");
+    }
+    plan.cacheable(cx, req)?.step()
 }
 
 /// Instances of a service with their checks.

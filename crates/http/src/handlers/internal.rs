@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tribune_api::render::View;
 use tribune_types::query::Query;
-use tribune_types::text::text;
+use tribune_types::text::{Text, text};
 
 use crate::cx::Cx;
 use crate::read::{Headers, ReadPlan, Shape};
@@ -37,7 +37,8 @@ pub(crate) fn node(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     let node = req.required("Missing node name")?;
     let query = Query::NodeDump {
         node: Some(node),
-        filter: text(&req.params.text("filter")),
+        // Not for one node.
+        filter: Text::default(),
     };
     ReadPlan::new(
         cx,

@@ -19,6 +19,8 @@ use crate::response;
 use crate::step::{Planned, with_limited_body, work};
 
 const MISSING_KEY: &str = "Missing key name";
+/// A lock without who holds it.
+const MISSING_SESSION: &str = "missing session";
 
 /// One key, a prefix, or key names.
 pub(crate) fn get(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
@@ -103,7 +105,7 @@ pub(crate) fn put(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     if let Some(session) = req.params.get("acquire") {
         op = KvOp::Lock;
         if session.is_empty() {
-            return Err(ApiError::new(500, "missing session"));
+            return refused(cx, req.datacenter(cx), MISSING_SESSION.to_owned());
         }
         let id = parse_session(&session)
             .and_then(|id| id.ok_or_else(|| format!("invalid session \"{session}\"")));
@@ -114,6 +116,9 @@ pub(crate) fn put(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     }
     if let Some(session) = req.params.get("release") {
         op = KvOp::Unlock;
+        if session.is_empty() {
+            return refused(cx, req.datacenter(cx), MISSING_SESSION.to_owned());
+        }
         match parse_session(&session) {
             Ok(Some(id)) => entry.session = Some(id),
             // Nobody holds a lock with it.

@@ -107,6 +107,7 @@ pub(crate) fn set_autopilot(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
 
 /// Health of the peer set; 429 when it is not healthy.
 pub(crate) fn health(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
+    req.read_options(cx)?;
     let (cx, caller, dc, pretty) = (
         Arc::clone(cx),
         req.caller.clone(),

@@ -11,7 +11,6 @@ use tribune_api::params::parse_bool;
 use tribune_api::parse::{self, BodyError};
 use tribune_api::render::{self, Addresses, View};
 use tribune_types::error::{RpcError, StateError};
-use tribune_types::id::Index;
 use tribune_types::prepared::{ExecuteQuery, ExecutedQuery, PreparedQuery, QueryOp, QuerySource};
 use tribune_types::query::{Query, QueryMeta, ReadOptions};
 use tribune_types::text::{Text, text};
@@ -126,27 +125,13 @@ pub(crate) fn get(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
         // The servers say this in Consul: it comes behind the headers.
         let refusal = { &cx.handle }.refusal(options.datacenter.as_deref(), text);
         let text = refusal.await.to_string();
-        Ok(with_unknown_meta(RpcError::Remote(text).into()))
+        Ok(response::query_error(RpcError::Remote(text).into()))
     })
 }
 
 fn plan(cx: &Arc<Cx>, req: &Req<'_>, query: Query, options: ReadOptions) -> ReadPlan {
     let shape = Shape::Json(View::Plain);
     ReadPlan::new(cx, req, query, options, shape, Headers::Consistency)
-}
-
-/// An error of the servers, with the headers of an answer that was not there.
-fn with_unknown_meta(error: ApiError) -> Response {
-    let found = error.status != 404;
-    let mut response = response::error(error);
-    if found {
-        let meta = QueryMeta {
-            index: Index(1),
-            ..QueryMeta::default()
-        };
-        response::set_meta(&mut response, &meta);
-    }
-    response
 }
 
 fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
@@ -166,7 +151,7 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
     let pretty = req.pretty;
     let shown = move |cx: &Cx, done: Result<ExecutedQuery, RpcError>| match done {
         Ok(executed) => found(cx, &executed, pretty),
-        Err(err) => with_unknown_meta(err.into()),
+        Err(err) => response::query_error(err.into()),
     };
     let caller = req.caller.clone();
     if cx.options.use_cache && req.params.has("cached") {
@@ -182,7 +167,7 @@ fn execute(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
             Ok(match cached.await {
                 Ok(cached) => from_cache(&cx, &cached, &options, pretty),
                 // Nobody looks there whether the query exists: every error is one of the server.
-                Err(err) => with_unknown_meta(ApiError {
+                Err(err) => response::query_error(ApiError {
                     status: 500,
                     ..err.into()
                 }),
@@ -252,7 +237,7 @@ fn explain(cx: &Arc<Cx>, req: &Req<'_>, name: &str) -> Planned {
                 set_headers(&mut response, &explained.meta);
                 response
             }
-            Err(err) => with_unknown_meta(err.into()),
+            Err(err) => response::query_error(err.into()),
         })
     })
 }

@@ -7,8 +7,8 @@ use tribune_api::parse::{self, BodyError};
 use tribune_api::render;
 use tribune_api::render::View;
 use tribune_api::uuid::parse_session;
-use tribune_types::id::{Index, SessionId};
-use tribune_types::query::{Query, QueryMeta};
+use tribune_types::id::SessionId;
+use tribune_types::query::Query;
 use tribune_types::write::{Write, WriteReply};
 
 use super::{mismatched, refused};
@@ -141,15 +141,7 @@ pub(crate) fn info(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
             return work(async move {
                 // This comes from the servers in Consul, behind the headers.
                 let refusal = cx.handle.refusal(dc.as_deref(), text).await;
-                let mut response = response::error(refusal.into());
-                response::set_meta(
-                    &mut response,
-                    &QueryMeta {
-                        index: Index(1),
-                        ..QueryMeta::default()
-                    },
-                );
-                Ok(response)
+                Ok(response::query_error(refusal.into()))
             });
         }
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use tribune_api::parse::{self, TxnRequest};
 use tribune_api::render::{self, TxnReadMeta};
-use tribune_types::query::QueryMeta;
+use tribune_types::query::{Consistency, QueryMeta};
 use tribune_types::txn::{TxnOp, TxnOutcome};
 use tribune_types::write::{Write, WriteReply};
 
@@ -19,7 +19,7 @@ use crate::step::{Planned, with_limited_body};
 /// Applies operations together.
 pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
     // For a transaction that only reads; one that writes is carried out by the leader, which satisfies every guarantee.
-    let consistency = req.read_options(cx)?.consistency;
+    let consistency = req.read_options(cx).map(|options| options.consistency);
     let limits = &cx.options.limits;
     let value_size_max = limits.kv_value_size_max;
     let limit = BodyLimit {
@@ -34,6 +34,11 @@ pub(crate) fn apply(cx: &Arc<Cx>, req: &mut Req<'_>) -> Planned {
             errors,
             writes,
         } = parse::txn(&body, value_size_max)?;
+        // Nobody looks at how to read for a transaction that writes.
+        let consistency = match writes {
+            true => Consistency::Default,
+            false => consistency?,
+        };
         if !errors.is_empty() {
             cx.handle.reach(dc.as_deref()).await?;
             let outcome = TxnOutcome {

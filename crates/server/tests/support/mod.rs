@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tribune_rt::{CancellationToken, Env};
-use tribune_server::{Authorizer, Server, ServerOptions};
+use tribune_server::{Authorizer, Bootstrap, Server, ServerOptions};
 use tribune_types::id::NodeId;
 use tribune_types::text::text;
 
@@ -19,6 +19,18 @@ fn options(data_dir: Option<PathBuf>) -> ServerOptions {
 pub(crate) async fn start(env: &Env, data_dir: Option<PathBuf>) -> Server {
     let stop = CancellationToken::new();
     let started = Server::start(env, options(data_dir), Authorizer::allow_all(), &stop);
+    started.await.expect("starts")
+}
+
+/// Starts a server that waits for others before there is a cluster. In memory.
+#[allow(dead_code, reason = "not every test program needs one")]
+pub(crate) async fn start_waiting_for(env: &Env, expected: u32) -> Server {
+    let stop = CancellationToken::new();
+    let options = ServerOptions {
+        bootstrap: Bootstrap::Expect(expected),
+        ..options(None)
+    };
+    let started = Server::start(env, options, Authorizer::allow_all(), &stop);
     started.await.expect("starts")
 }
 

@@ -14,7 +14,7 @@ mod reader;
 mod writer;
 
 pub use meta::{Meta, MetaServer};
-pub use reader::read_archive;
+pub use reader::{GZIP_HEAD, read_archive};
 pub use writer::SnapshotWriter;
 
 use std::io;

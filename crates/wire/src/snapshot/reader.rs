@@ -10,6 +10,8 @@ use super::{ArchiveError, META, Meta, STATE, SUMS};
 
 /// Largest description or list of checksums.
 const SMALL_MAX: u64 = 1 << 20;
+/// Bytes with which every compressed file begins.
+pub const GZIP_HEAD: usize = 10;
 
 /// Reads the archive in `input`, hands the bytes of the record stream to `sink` as they come, and
 /// checks everything: members, checksums, sizes. Members may stand in any order, and zeros may
@@ -72,12 +74,14 @@ fn gzip_ahead<R: Read>(mut input: R) -> Result<impl Read, ArchiveError> {
     let mut first = Vec::new();
     input
         .by_ref()
-        .take(3)
+        .take(GZIP_HEAD as u64)
         .read_to_end(&mut first)
         .map_err(ArchiveError::Container)?;
     match first[..] {
         [] => Err(ArchiveError::NoGzip("EOF")),
-        [0x1f, 0x8b, 8] => Ok(io::Cursor::new(first).chain(input)),
+        // Whatever they are: they are read as a whole before they are looked at.
+        ref few if few.len() < GZIP_HEAD => Err(ArchiveError::NoGzip("unexpected EOF")),
+        [0x1f, 0x8b, 8, ..] => Ok(io::Cursor::new(first).chain(input)),
         _ => Err(ArchiveError::NoGzip("gzip: invalid header")),
     }
 }
