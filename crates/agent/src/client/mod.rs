@@ -196,14 +196,18 @@ impl Client {
 
     /// Nobody is asked any longer once the agent stops.
     async fn ask(&self, call: &Asking<'_>) -> Result<Vec<u8>, RpcError> {
-        let asking = async {
+        let stopped = self.tasks.stop().cancelled();
+        let answer = async {
             match &self.place {
                 Place::Home(own) => self.call_home(own, call).await,
                 Place::Abroad(state) => self.call_abroad(state, call).await,
             }
         };
-        let answer = self.tasks.stop().run_until_cancelled(asking).await;
-        answer.unwrap_or_else(|| Err(RpcError::Remote(Lost::Eof.to_string())))
+        tokio::select! {
+            biased;
+            () = stopped => Err(RpcError::Remote(Lost::Eof.to_string())),
+            answer = answer => answer,
+        }
     }
 
     /// Returns once there is a connection to a server, as long as the server is there: while there is none, giving up is

@@ -56,7 +56,8 @@ impl Pool {
                 Way::Stream => None,
                 Way::Dial(place) => {
                     let at = (target.addr, id);
-                    match place.conn(&self.0, framed, at).await {
+                    // Seldom, and large: kept out of the calls that wait.
+                    match Box::pin(place.conn(&self.0, framed, at)).await {
                         Ok(conn) => Some(conn),
                         Err(Failure::NotTaken) => None,
                         Err(Failure::Unreachable(err)) => return Err(CallError::NotSent(err)),

@@ -196,7 +196,11 @@ impl Pool {
 
     async fn conn(&self, addr: SocketAddr) -> Result<Arc<conn::Conn>, NotSent> {
         let slot = Arc::clone(self.0.slots.lock().entry(addr).or_default());
-        slot.conn_or_dial(async || {
+        if let Some(conn) = slot.conn() {
+            return Ok(conn);
+        }
+        // Seldom, and large: kept out of the calls that wait.
+        Box::pin(slot.conn_or_dial(async || {
             let (conn, running) =
                 conn::dial(&self.0.env, addr, &self.0.options, &self.0.silent).await?;
             let (pool, made) = (Arc::downgrade(&self.0), Arc::clone(&conn));
@@ -212,7 +216,7 @@ impl Pool {
                 }
             });
             Ok(conn)
-        })
+        }))
         .await
     }
 
