@@ -126,6 +126,11 @@ impl Router {
         Ok(Arc::clone(remote))
     }
 
+    /// Time and tasks.
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Names of all datacenters: the own one, then the others by distance.
     pub(crate) fn datacenters(&self) -> Vec<Text> {
         let sites = self.known.lock().sites.clone();
