@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use tribune_raft::TransferError;
+use tribune_types::id::NodeId;
 use tribune_wire::rpc;
 
 use crate::Server;
@@ -26,6 +27,14 @@ impl Server {
         let own = self.options().id;
         let peers = self.raft().membership().peers;
         peers.iter().any(|peer| peer.voter && peer.id != own)
+    }
+
+    /// Hands the lead to another server, and stays a peer. Returns who leads now. For those who look behind the handle.
+    ///
+    /// # Errors
+    /// As `tribune_raft::Raft::transfer_leader`: this server goes on as before.
+    pub async fn move_lead(&self) -> Result<NodeId, TransferError> {
+        self.raft().transfer_leader(None).await
     }
 
     /// Hands the lead to another server, if this one has it and there is another. If nobody takes it over, this server

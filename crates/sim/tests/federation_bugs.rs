@@ -100,6 +100,28 @@ fn a_server_that_is_not_in_the_wan_pool_is_caught() {
 }
 
 #[test]
+fn an_answer_through_a_way_that_is_cut_in_one_direction_is_caught() {
+    let mix = WanMix::of(&[WanKind::CutOneWay]);
+    let what = caught(Bug::SaidToBeCut, &mix, None, 3);
+    assert!(what.contains("nothing gets through to"), "{what}");
+}
+
+#[test]
+fn a_prepared_query_that_does_not_look_elsewhere_is_caught() {
+    let what = caught(Bug::NoFailover, &quiet(), None, 1);
+    assert!(
+        what.contains("did not find what another datacenter has"),
+        "{what}"
+    );
+}
+
+#[test]
+fn a_prepared_query_that_does_not_find_the_nearest_is_caught() {
+    let what = caught(Bug::FarthestFirst, &quiet(), None, 1);
+    assert!(what.contains("did not find in"), "{what}");
+}
+
+#[test]
 fn an_event_that_leaves_its_datacenter_is_caught() {
     let what = caught(Bug::EventsEverywhere, &quiet(), None, 1);
     assert!(what.contains("left its datacenter"), "{what}");

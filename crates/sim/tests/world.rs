@@ -90,6 +90,38 @@ fn clusters_whose_leaders_stand_still_keep_their_promises() {
 }
 
 #[test]
+fn clusters_whose_servers_come_and_go_keep_their_promises() {
+    // (what operators do)
+    let stories: [&[Kind]; 4] = [
+        &[Kind::MoveLead, Kind::LeaveServer, Kind::Leave],
+        &[Kind::RemovePeer, Kind::KillLeader, Kind::LeaveServer],
+        &[Kind::Replace, Kind::PowerLoss, Kind::LeftBehind],
+        &[Kind::Recover, Kind::LeftBehind, Kind::MoveLead],
+    ];
+    let (count, mut sum) = (seeds(SEEDS) / 10, Report::default());
+    for seed in 0..count {
+        let mix = Mix::of(stories[(seed % 4) as usize]);
+        let report = run_world(seed, shape(seed + 2), &mix);
+        let report = report.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        sum.add(&report);
+    }
+    assert!(sum.moved * 2 > count, "hardly anybody handed over: {sum:?}");
+}
+
+#[test]
+fn a_lead_that_moves_in_a_quiet_cluster_costs_no_write() {
+    for seed in 0..seeds(SEEDS).div_ceil(20) {
+        let report = run_world(seed, shape(2), &Mix::of(&[Kind::MoveLead]));
+        let report = report.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        assert_eq!(report.kept, 0, "seed {seed}: {report:?}");
+        // A new leader may not be known yet when it is asked.
+        assert!(report.moved + 2 > report.faults, "seed {seed}: {report:?}");
+        // Sessions that were created are noted as operations that nobody answers.
+        assert_eq!(report.failed, 0, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
 fn a_seed_gives_the_same_trace_every_time() {
     let trace = |seed: u64| {
         let mut world = World::seeded(seed).servers(3).clients(1).build().unwrap();

@@ -87,6 +87,52 @@ fn a_task_that_outlives_its_agent_is_caught() {
     assert!(what.contains("outlive it: [\"leak\"]"), "{what}");
 }
 
+/// What lost acknowledged writes show as, depending on who looks first.
+fn shows_loss(what: &str) -> bool {
+    let signs = [
+        "not linearizable",
+        "went back",
+        "differ",
+        "two leaders",
+        "two indexes",
+        "never written",
+        "never",
+    ];
+    signs.iter().any(|sign| what.contains(sign))
+}
+
+#[test]
+fn a_lead_that_is_said_to_have_moved_and_has_not_is_caught() {
+    let what = caught(Bug::HollowHandOver, &Mix::of(&[Kind::MoveLead]), 1);
+    assert!(what.contains("handed over and leads"), "{what}");
+}
+
+#[test]
+fn a_server_that_does_not_find_back_after_it_left_is_caught() {
+    let what = caught(Bug::LeftAlone, &Mix::of(&[Kind::LeaveServer]), 3);
+    assert!(what.contains("never within"), "{what}");
+}
+
+#[test]
+fn a_server_that_stays_out_of_the_peer_set_is_caught() {
+    let what = caught(Bug::RemovedForGood, &Mix::none(), 1);
+    assert!(what.contains("has the peers"), "{what}");
+}
+
+#[test]
+fn servers_that_forget_all_but_their_identity_are_caught() {
+    let mix = Mix::of(&[Kind::Replace, Kind::IsolateLeader, Kind::OneWay]);
+    let what = caught(Bug::Amnesia, &mix, 20);
+    assert!(shows_loss(&what), "{what}");
+}
+
+#[test]
+fn a_recovery_that_saves_the_wrong_server_is_caught() {
+    let mix = Mix::of(&[Kind::Recover, Kind::SlowLink, Kind::OneWay]);
+    let what = caught(Bug::WrongSurvivor, &mix, 20);
+    assert!(shows_loss(&what), "{what}");
+}
+
 /// Runs a cluster whose disks were copied and started a second time.
 fn twins(only: Only) -> String {
     let mut world = World::seeded(5)

@@ -22,6 +22,17 @@ pub enum Bug {
     LostNode,
     /// A task outlives the end of its agent. Caught as a leak.
     LeakedTask,
+    /// A leader says that it handed over, and did not. Caught by looking at who leads.
+    HollowHandOver,
+    /// A server that left comes back and is told of nobody. Caught as a pool that is not whole.
+    LeftAlone,
+    /// An operator takes a server out of the peer set again and again. Caught as a peer set that is not whole.
+    RemovedForGood,
+    /// Machines are replaced, two at a time, by some that have their identities and nothing else. Caught as lost
+    /// acknowledged writes.
+    Amnesia,
+    /// Of all servers only the one is saved that is least far. Caught as lost acknowledged writes.
+    WrongSurvivor,
     /// Requests that name a datacenter are served where they arrive. Caught by linearizability in that datacenter.
     IgnoredDatacenter,
     /// A local request waits for an answer of another datacenter. Caught as a local request that takes too long.
@@ -39,6 +50,12 @@ pub enum Bug {
     WrongOrder,
     /// A server does not join the WAN pool. Caught as a pool that does not converge.
     NotInWanPool,
+    /// A way between two datacenters is said to be cut, and is not. Caught as an answer that cannot be.
+    SaidToBeCut,
+    /// Prepared queries do not look elsewhere. Caught as a query that finds nothing.
+    NoFailover,
+    /// Prepared queries look elsewhere, the other way round. Caught as one that finds what is not nearest.
+    FarthestFirst,
     /// An event is fired in other datacenters, too. Caught as an event that left its datacenter.
     EventsEverywhere,
 }

@@ -197,7 +197,7 @@ impl World {
             Kind::NewAddress => {
                 self.nodes[server].kill();
                 self.addresses += 1;
-                self.nodes[server].role.ip = moved_ip(self.addresses);
+                self.nodes[server].role.ip = moved_ip(0, self.addresses);
                 self.later(while_down, Undo::Start(server));
             }
             Kind::Leave => {
@@ -210,6 +210,12 @@ impl World {
                 // Nobody waits for it: its end shows as the end of its process.
                 drop(self.nodes[victim].shutdown(true));
             }
+            Kind::MoveLead => self.move_lead(leader),
+            Kind::LeaveServer => self.leave_with(server),
+            Kind::RemovePeer => self.remove_peer(server, victim),
+            Kind::Replace => self.replace(server),
+            Kind::Recover => self.recover(while_down, rng),
+            Kind::LeftBehind => self.leave_behind(server, leader, rng),
         }
         Ok(())
     }
@@ -231,7 +237,9 @@ impl World {
         self.note("healing");
         // What went wrong a moment ago ends now, and is to be known all the same.
         self.look_at_wan()?;
-        self.undo.clear();
+        // A machine that is lost stays lost until there is another one.
+        self.undo
+            .retain(|(_, undo)| matches!(undo, Undo::Replace(_)));
         self.heal_wan();
         self.heal_links();
         for number in 0..self.nodes.len() {

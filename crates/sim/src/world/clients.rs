@@ -331,10 +331,14 @@ impl Client {
             }
             Sent::Answered(Err(err), _) => match fate(&err) {
                 Fate::NotDone => self.outside.history.forget(ticket),
-                Fate::NoSession => self.end(ticket, Answer::NoSession),
+                Fate::NoSession => {
+                    self.end(ticket, Answer::NoSession);
+                    return None;
+                }
                 Fate::Unknown => {}
             },
         }
+        self.outside.history.failed();
         None
     }
 

@@ -19,6 +19,11 @@ impl World {
         if self.bug == Some(Bug::LostNode) {
             self.lose_a_node();
         }
+        if self.bug == Some(Bug::RemovedForGood) {
+            // A moment for it to be done.
+            self.remove_peer(1, 0);
+            self.runtime.block_on(self.env.sleep(PATIENCE / 50));
+        }
         self.disagreement().is_none()
     }
 

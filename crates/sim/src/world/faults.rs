@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::{SeedableRng, seq::IndexedRandom};
+use tribune_rt::disk::Faults;
 
+use super::operators::Replacement;
 use super::wan::WanUndo;
 
 /// Kinds of faults. A mix has each or not.
@@ -47,10 +49,22 @@ pub enum Kind {
     NewAddress,
     /// A client agent that leaves in order and comes back.
     Leave,
+    /// The leader is asked to hand its office over.
+    MoveLead,
+    /// A server that leaves in order and comes back.
+    LeaveServer,
+    /// A server, running or not, is taken out of the peer set by an operator.
+    RemovePeer,
+    /// A server's machine is lost for good, and a new one takes over its name and address. Once in a world.
+    Replace,
+    /// All servers stop at once, some for good, and an operator tells those that are left who the peers are. Once in a world.
+    Recover,
+    /// A server that was away for long, and whose disk fails while it catches up.
+    LeftBehind,
 }
 
 /// All kinds.
-pub const ALL: [Kind; 18] = [
+pub const ALL: [Kind; 24] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::IsolateLeader,
@@ -69,7 +83,25 @@ pub const ALL: [Kind; 18] = [
     Kind::PauseLeader,
     Kind::NewAddress,
     Kind::Leave,
+    Kind::MoveLead,
+    Kind::LeaveServer,
+    Kind::RemovePeer,
+    Kind::Replace,
+    Kind::Recover,
+    Kind::LeftBehind,
 ];
+
+impl Kind {
+    /// Data is lost for good: nothing is lost with it as long as a majority of all servers has the rest.
+    fn loses_data(self) -> bool {
+        matches!(self, Kind::Replace | Kind::Recover)
+    }
+
+    /// The peer set gets smaller: then fewer than a majority of all servers may have what was acknowledged.
+    fn shrinks(self) -> bool {
+        matches!(self, Kind::LeaveServer | Kind::RemovePeer)
+    }
+}
 
 /// Which faults, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +113,14 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// One to five kinds, and how often.
+    /// One to five kinds that may happen in one world, and how often.
     pub fn from_seed(seed: u64) -> Mix {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x006d_6978);
         let count = rng.random_range(1..=5);
-        let kinds = ALL.choose_multiple(&mut rng, count).copied().collect();
+        let mut kinds: Vec<Kind> = ALL.choose_multiple(&mut rng, count).copied().collect();
+        if kinds.iter().any(|kind| kind.loses_data()) {
+            kinds.retain(|kind| !kind.shrinks());
+        }
         Mix {
             kinds,
             every: Duration::from_millis(rng.random_range(400..2500)),
@@ -125,6 +160,10 @@ pub(super) enum Undo {
     PowerLoss(usize),
     /// A true clock again.
     Clock(usize),
+    /// Start the process of a machine whose disk does this.
+    StartOn(usize, Faults),
+    /// A new machine for one that was lost, once it can be.
+    Replace(Replacement),
     /// Something between datacenters.
     Wan(WanUndo),
 }

@@ -24,6 +24,8 @@ pub(super) struct History {
     stale: Mutex<Vec<StaleRead>>,
     indexes: Mutex<BTreeMap<Reader, u64>>,
     wrong: Mutex<Vec<String>>,
+    /// Writes that failed otherwise than by a condition.
+    failed: AtomicU64,
 }
 
 /// A read that may be old, but not made up.
@@ -119,6 +121,16 @@ impl History {
             self.wrong.lock().push(text);
         }
         *last = index.max(*last);
+    }
+
+    /// A write was refused for the time being, or had no answer.
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many writes failed.
+    pub(super) fn failed_count(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Something that must not be was seen.

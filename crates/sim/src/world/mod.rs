@@ -39,6 +39,7 @@ mod datacenter;
 mod faults;
 mod history;
 mod node;
+mod operators;
 mod oracles;
 mod run;
 mod services;
@@ -47,8 +48,10 @@ mod verdict;
 pub mod wan;
 mod watchers;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -67,6 +70,7 @@ pub use run::{Report, Shape, run_world};
 use datacenter::Datacenter;
 use faults::Undo;
 use node::{Live, Node};
+use operators::Offices;
 use settings::Role;
 use wan::Wan;
 
@@ -199,6 +203,12 @@ pub struct World {
     faults: u64,
     /// Counts servers that moved.
     addresses: usize,
+    /// Machines that are lost for good, until there is another one.
+    gone: BTreeSet<usize>,
+    /// A machine was lost for good, or might have been: no second time.
+    lost: bool,
+    /// What became of leaders that were asked to hand over.
+    offices: Arc<Offices>,
     undo: Vec<(u64, Undo)>,
     bug: Option<Bug>,
     only: Option<Only>,
@@ -266,6 +276,9 @@ impl World {
             steps: 0,
             faults: 0,
             addresses: 0,
+            gone: BTreeSet::new(),
+            lost: false,
+            offices: Arc::default(),
             undo: Vec::new(),
             bug,
             only,
@@ -337,6 +350,7 @@ impl World {
                 _ => {}
             }
         }
+        self.offices.look()?;
         self.look_at_wan()
     }
 
@@ -369,23 +383,39 @@ impl World {
 
     fn start(&mut self, number: usize) -> Result<(), String> {
         let dc = &self.dcs[self.dc_of(number)];
-        // The servers; once some have moved, all agents: servers that all moved, and lost what they remembered of the pool,
-        // know no client, and no client knows them.
-        let named = match self.addresses {
-            0 => dc.servers(),
-            _ => dc.machines.clone(),
+        // The servers; once some have moved, or this one has left, all agents: servers that all moved, or left, and lost what
+        // they remembered of the pool, know no client, and no client knows them.
+        let named = if self.addresses == 0 && !self.nodes[number].has_left() {
+            dc.servers()
+        } else {
+            dc.machines.clone()
         };
         let join = self.nodes[named].iter().map(Node::ip).collect();
+        let abroad = self.joins_abroad(number);
         let node = &mut self.nodes[number];
-        if node.is_up() {
+        if node.is_up() || self.gone.contains(&number) {
             return Ok(());
         }
         // What an operator would put into the settings now.
         node.role.join = join;
+        node.role.join_wan = abroad;
+        if self.bug == Some(Bug::LeftAlone) && node.has_left() {
+            // The bug: it is told of nobody but itself.
+            node.role.join = vec![node.ip()];
+        }
         node.start()?;
         let text = format!("{} starts", self.nodes[number].label());
         self.note(&text);
         Ok(())
+    }
+
+    /// Which servers of other datacenters a machine is to join, where they are now.
+    fn joins_abroad(&self, number: usize) -> Option<Vec<IpAddr>> {
+        let told = self.nodes[number].role.join_wan.as_ref()?;
+        let own = self.dc_of(number);
+        let others = (0..self.dcs.len()).filter(|dc| *dc != own && !told.is_empty());
+        let first = |dc: usize| self.nodes[self.dcs[dc].machines.start].ip();
+        Some(others.map(first).collect())
     }
 
     /// In which datacenter a machine is.
@@ -424,6 +454,10 @@ impl World {
     }
 
     fn undo(&mut self, undo: Undo) -> Result<(), String> {
+        if let Undo::Replace(what) = undo {
+            // Said when it is done: it is tried often.
+            return self.replace_if_possible(what);
+        }
         self.note(&format!("{undo:?}"));
         match undo {
             Undo::Links => self.heal_links(),
@@ -432,6 +466,11 @@ impl World {
             Undo::Disk(number) => self.nodes[number].set_faults(Faults::default()),
             Undo::PowerLoss(number) => self.nodes[number].lose_power(),
             Undo::Clock(number) => self.nodes[number].set_drift(0),
+            Undo::StartOn(number, faults) => {
+                self.nodes[number].set_faults(faults);
+                self.start(number)?;
+            }
+            Undo::Replace(_) => {}
             Undo::Wan(what) => self.undo_wan(what),
         }
         Ok(())
@@ -565,7 +604,7 @@ fn client_ip(dc: usize, number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, dc as u8, 1, 1 + number as u8))
 }
 
-/// The address of the n-th server that moves.
-fn moved_ip(number: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1 + (number % 250) as u8))
+/// The address of the n-th server that moves, if it is in this datacenter.
+fn moved_ip(dc: usize, number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, dc as u8, 2, 1 + (number % 250) as u8))
 }

@@ -4,6 +4,7 @@
 //! or shut down. Killing it ends all its tasks where they stand; the disk stays, or loses power as well.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use tribune_agent::Handle;
 use tribune_agent::logs::{LogOptions, Logs};
 use tribune_agent::start::{Agent, Ending, Parts};
 use tribune_rt::Env;
-use tribune_rt::disk::{Faults, SimDisk};
+use tribune_rt::disk::{Disk, Faults, SimDisk};
 use tribune_rt::net::sim::SimNet;
 use tribune_server::Server;
+use tribune_types::id::NodeId;
 
-use super::settings::{self, Role};
+use super::settings::{self, DATA_DIR, Role};
 
 /// A running process, as the rest of the world sees it.
 #[derive(Clone)]
@@ -71,6 +73,10 @@ pub(super) struct Node {
     pub(super) life: u64,
     /// It lost power, and nothing was started since.
     dark: bool,
+    /// Its process stands still.
+    paused: bool,
+    /// Its process was asked to leave, or has left, and none was started since.
+    leaving: bool,
     /// How far its wall clock is off.
     skew_ns: i64,
     /// How much its clocks run fast, in millionths.
@@ -88,6 +94,8 @@ impl Node {
             env: None,
             life: 0,
             dark: false,
+            paused: false,
+            leaving: false,
             skew_ns: 0,
             drift_ppm: 0,
         }
@@ -118,6 +126,48 @@ impl Node {
         self.dark
     }
 
+    /// True if its last process was asked to leave and has ended.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving && !self.is_up()
+    }
+
+    /// True if a process runs there that is not what others take it for: it stands still, or its disk fails.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.paused || self.disk.faults() != Faults::default()
+    }
+
+    /// True from when its process was asked to leave until the next is started.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Its identity, as its disk has it.
+    pub(super) fn id(&self) -> Option<NodeId> {
+        let stored = Disk::sim(self.disk.clone()).read(&Path::new(DATA_DIR).join("node-id"));
+        NodeId::parse(std::str::from_utf8(&stored.ok()?).ok()?.trim()).ok()
+    }
+
+    /// Writes what an operator writes into a file of the data folder.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(super) fn write_file(&self, path: &str, text: &str) -> Result<(), String> {
+        let path = Path::new(DATA_DIR).join(path);
+        let disk = Disk::sim(self.disk.clone());
+        disk.write_atomic(&path, text.as_bytes(), 0o644, self.seed)
+            .map_err(|err| format!("{}: {err}", path.display()))
+    }
+
+    /// An empty disk, as that of a new machine; with the old identity if `same` says so.
+    pub(super) fn wipe(&mut self, same: bool) -> Result<(), String> {
+        let id = self.id().filter(|_| same);
+        self.disk = SimDisk::new(self.seed ^ self.life.rotate_left(20));
+        let Some(id) = id else { return Ok(()) };
+        let made = Disk::sim(self.disk.clone()).create_dir_all(Path::new(DATA_DIR));
+        made.map_err(|err| err.to_string())?;
+        self.write_file("node-id", &id.to_string())
+    }
+
     /// True while a process runs or starts.
     pub(super) fn is_up(&self) -> bool {
         self.env.is_some()
@@ -130,6 +180,8 @@ impl Node {
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.life += 1;
         self.dark = false;
+        self.paused = false;
+        self.leaving = false;
         let config = settings::config(&self.role)?;
         let seed = self.seed ^ self.life.rotate_left(40);
         let env = Env::sim_node(seed, self.disk.clone(), &self.net, self.role.ip)
@@ -156,6 +208,7 @@ impl Node {
     /// Ends the process where it stands: its peers see their connections reset, its port refuses.
     pub(super) fn kill(&mut self) {
         *self.slot.live.lock() = None;
+        self.paused = false;
         if let Some(env) = self.env.take() {
             env.kill();
         }
@@ -172,6 +225,7 @@ impl Node {
     /// Stops the process where it stands, or lets it go on.
     pub(super) fn set_paused(&mut self, paused: bool) {
         if let Some(env) = &self.env {
+            self.paused = paused;
             env.set_paused(paused);
         }
     }
@@ -205,7 +259,7 @@ impl Node {
     }
 
     /// Asks the process to end in order; resolves when it has. `None` if none runs.
-    pub(super) fn shutdown(&self, leave: bool) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn shutdown(&mut self, leave: bool) -> Option<oneshot::Receiver<()>> {
         let live = self.slot.live()?;
         let (tx, rx) = oneshot::channel();
         let control = if leave {
@@ -214,6 +268,7 @@ impl Node {
             Control::Shutdown(tx)
         };
         live.control.try_send(control).ok()?;
+        self.leaving |= leave;
         Some(rx)
     }
 

@@ -34,6 +34,12 @@ pub struct Report {
     pub states: usize,
     /// Faults.
     pub faults: u64,
+    /// Writes that were refused for the time being, or whose fate is not known.
+    pub failed: u64,
+    /// Leaders that handed over when they were asked to.
+    pub moved: u64,
+    /// Leaders that were asked to and could not.
+    pub kept: u64,
     /// Virtual time.
     pub virtual_ms: u64,
 }
@@ -48,6 +54,9 @@ impl Report {
         self.terms += other.terms;
         self.states += other.states;
         self.faults += other.faults;
+        self.failed += other.failed;
+        self.moved += other.moved;
+        self.kept += other.kept;
         self.virtual_ms += other.virtual_ms;
     }
 }

@@ -31,6 +31,11 @@ struct Known {
 pub(super) struct Registrations(Mutex<BTreeMap<(usize, String), Known>>);
 
 impl Registrations {
+    /// The machine of an agent was lost, with all that the agent had.
+    pub(super) fn forget(&self, agent: usize) {
+        self.0.lock().retain(|(of, _), _| *of != agent);
+    }
+
     /// Compares with what agents have in the end.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ impl World {
         let _inside = handle.enter();
         let mut report = Report {
             faults: self.faults,
+            moved: self.offices.counts().0,
+            kept: self.offices.counts().1,
             ..Report::default()
         };
         for dc in 0..self.dcs.len() {
@@ -30,7 +32,7 @@ impl World {
 
     fn check_clients_of(&mut self, dc: usize) -> Result<Report, String> {
         self.read_all(dc)?;
-        let history = &self.dcs[dc].outside.history;
+        let history = Arc::clone(&self.dcs[dc].outside.history);
         let ops = history.ops();
         let summary = crate::linear::check(&ops).map_err(|violation| violation.to_string())?;
         history.check_stale()?;
@@ -49,6 +51,7 @@ impl World {
                 .filter(|op| op.answer != crate::linear::Answer::Unknown)
                 .count(),
             undecided: summary.undecided.len(),
+            failed: history.failed_count(),
             watched: answers.sum(),
             terms: dc.seen.terms(),
             states: dc.seen.states(),
@@ -122,7 +125,8 @@ impl World {
         let handle = self.runtime.handle().clone();
         let _inside = handle.enter();
         // Clients and servers at once, as when a whole datacenter is turned off.
-        let ends: Vec<_> = self.nodes.iter().map(|node| node.shutdown(false)).collect();
+        let ends = self.nodes.iter_mut().map(|node| node.shutdown(false));
+        let ends: Vec<_> = ends.collect();
         if self.bug == Some(Bug::LeakedTask)
             && let Some(live) = self.nodes.first().and_then(|node| node.slot.live())
         {

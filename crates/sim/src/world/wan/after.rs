@@ -189,13 +189,13 @@ impl World {
             })
             .collect();
         loop {
+            self.pass(Duration::from_millis(500))?;
             let wrong = self.wrong_order(&wanted);
             let Some(wrong) = wrong else { break };
             if self.env.mono().since(began) > ORDER_LIMIT {
                 let state = self.describe();
                 return Err(format!("datacenters are not in order: {wrong}\n{state}"));
             }
-            self.pass(Duration::from_millis(500))?;
         }
         self.note("reached: datacenters in order");
         Ok(self.env.mono().since(began))

@@ -37,6 +37,7 @@ impl Spans {
 #[derive(Debug, Default)]
 pub(super) struct Calendar {
     disturbed: Vec<Spans>,
+    shaken: Vec<Spans>,
     crippled: Vec<Spans>,
     severed: BTreeMap<Pair, Spans>,
     rough: BTreeMap<Pair, Spans>,
@@ -49,9 +50,10 @@ pub(super) struct Calendar {
 pub(super) enum Health {
     /// Every machine runs.
     Whole,
-    /// Processes were killed, and a majority of the servers is left.
+    /// Processes were killed or leave, and a majority of the servers is left.
     Hurt,
-    /// Less than that, or a machine without power.
+    /// Less than that, or a machine that nobody is told about: without power, standing still, with a bad disk; or the
+    /// servers are elsewhere.
     Crippled,
 }
 
@@ -62,7 +64,7 @@ pub(super) enum Between {
     Fine,
     /// Slow or lossy.
     Rough,
-    /// Nothing gets through.
+    /// Nothing gets through, in one direction at least.
     Severed,
 }
 
@@ -70,6 +72,7 @@ impl Calendar {
     pub(super) fn new(count: usize) -> Calendar {
         Calendar {
             disturbed: (0..count).map(|_| Spans::default()).collect(),
+            shaken: (0..count).map(|_| Spans::default()).collect(),
             crippled: (0..count).map(|_| Spans::default()).collect(),
             ..Calendar::default()
         }
@@ -81,6 +84,7 @@ impl Calendar {
         for (dc, health) in health.iter().enumerate() {
             if *health != Health::Whole {
                 self.disturbed[dc].mark(since, now + SETTLE_NS);
+                self.shaken[dc].mark(since, now + ROUTE_SETTLE_NS);
             }
             if *health == Health::Crippled {
                 self.crippled[dc].mark(since, now + ROUTE_SETTLE_NS);
@@ -102,9 +106,19 @@ impl Calendar {
         }
     }
 
+    /// The other datacenters.
+    pub(super) fn others(&self, than: usize) -> impl Iterator<Item = usize> {
+        (0..self.disturbed.len()).filter(move |dc| *dc != than)
+    }
+
     /// True if a datacenter was not whole at some time.
     pub(super) fn is_disturbed(&self, dc: usize, from: u64, to: u64) -> bool {
         self.disturbed[dc].touch(from, to)
+    }
+
+    /// True if a datacenter was not whole at some time, or shortly before: its catalog may say so still.
+    pub(super) fn is_shaken(&self, dc: usize, from: u64, to: u64) -> bool {
+        self.shaken[dc].touch(from, to)
     }
 
     /// True if nothing got from one datacenter to the other all the time.

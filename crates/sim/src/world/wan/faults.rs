@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
+use tribune_rt::disk::Faults;
 use tribune_rt::net::sim::LinkFaults;
 
 use super::super::faults::Undo;
-use super::super::{Bug, World};
-use super::{Pair, pair};
+use super::super::{Bug, World, moved_ip};
+use super::{Pair, Way, pair};
 
 /// Kinds of faults of a world of several datacenters. A mix has each or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +31,22 @@ pub enum WanKind {
     PowerLoss,
     /// All machines of a datacenter lose power.
     Blackout,
+    /// One datacenter does not hear another, which hears it.
+    CutOneWay,
+    /// The disk of a server fails once, dies in the middle of a write, or is full for a while.
+    BadDisk,
+    /// The process of a machine stops for a while and goes on.
+    Pause,
+    /// The leader of a datacenter stops for a while and goes on.
+    PauseLeader,
+    /// All servers of a datacenter are killed and come back with other addresses.
+    Moved,
+    /// A server leaves in order and comes back.
+    Leave,
 }
 
 /// All kinds.
-pub const WAN_ALL: [WanKind; 8] = [
+pub const WAN_ALL: [WanKind; 14] = [
     WanKind::CutOff,
     WanKind::CutPair,
     WanKind::Worse,
@@ -42,6 +55,12 @@ pub const WAN_ALL: [WanKind; 8] = [
     WanKind::KillLeader,
     WanKind::PowerLoss,
     WanKind::Blackout,
+    WanKind::CutOneWay,
+    WanKind::BadDisk,
+    WanKind::Pause,
+    WanKind::PauseLeader,
+    WanKind::Moved,
+    WanKind::Leave,
 ];
 
 /// Which faults, and how often.
@@ -81,6 +100,8 @@ pub(in crate::world) enum WanUndo {
     Heal(Vec<Pair>),
     /// A link as it should be.
     Better(Pair),
+    /// What the first sends reaches the second again, as far as this fault goes.
+    Hear(Way),
 }
 
 impl World {
@@ -165,6 +186,31 @@ impl World {
                 self.nodes[victim].lose_power();
                 self.later(down, Undo::Start(victim));
             }
+            WanKind::CutOneWay => {
+                let way = (dc, other);
+                // The bug: it is said to be cut, and is not.
+                let said_only = self.bug == Some(Bug::SaidToBeCut);
+                if let Some(wan) = &mut self.wan {
+                    *wan.deaf.entry(way).or_default() += 1;
+                }
+                if !said_only {
+                    self.set_wan_links();
+                }
+                self.later(long, Undo::Wan(WanUndo::Hear(way)));
+            }
+            WanKind::BadDisk => self.spoil_disk(dc, (long, down), rng),
+            WanKind::Pause | WanKind::PauseLeader => {
+                let any = rng.random_range(self.dcs[dc].machines.clone());
+                let leader = self.leader(dc).filter(|_| kind == WanKind::PauseLeader);
+                let victim = leader.unwrap_or(any);
+                self.nodes[victim].set_paused(true);
+                self.later(long, Undo::Resume(victim));
+            }
+            WanKind::Moved => self.move_servers(dc, down, rng),
+            WanKind::Leave => {
+                let server = rng.random_range(self.dcs[dc].servers());
+                self.leave_with(server);
+            }
             WanKind::Blackout => {
                 for victim in self.dcs[dc].machines.clone() {
                     self.nodes[victim].lose_power();
@@ -173,6 +219,42 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The disk of a server goes bad.
+    fn spoil_disk(&mut self, dc: usize, (long, down): (Duration, Duration), rng: &mut SmallRng) {
+        let victim = rng.random_range(self.dcs[dc].servers());
+        let after = Some(rng.random_range(1..60));
+        let mut faults = Faults::default();
+        match rng.random_range(0..4) {
+            0 => faults.fail_after = after,
+            1 => faults.fail_sync_after = after,
+            2 => faults.space_left = Some(rng.random_range(0..20_000)),
+            _ => faults.dies_after = after,
+        }
+        self.nodes[victim].set_faults(faults);
+        if faults.dies_after.is_some() {
+            self.later(long, Undo::PowerLoss(victim));
+            self.later(long + down, Undo::Start(victim));
+        } else {
+            self.later(long, Undo::Disk(victim));
+        }
+    }
+
+    /// The servers of a datacenter move, all at once.
+    fn move_servers(&mut self, dc: usize, down: Duration, rng: &mut SmallRng) {
+        for server in self.dcs[dc].servers() {
+            self.nodes[server].kill();
+            self.addresses += 1;
+            self.nodes[server].role.ip = moved_ip(dc, self.addresses);
+            let down = down + Duration::from_millis(rng.random_range(0..500));
+            self.later(down, Undo::Start(server));
+        }
+        // What others remember of them is of no use; to be found anew takes as long as it takes.
+        if let Some(wan) = &mut self.wan {
+            wan.moved.insert(dc);
+        }
+        self.set_wan_links();
     }
 
     /// Cuts a datacenter off from all others; what heals it.
@@ -202,6 +284,10 @@ impl World {
                     }
                 }
                 WanUndo::Better(pair) => drop(wan.worse.remove(&pair)),
+                WanUndo::Hear(way) => {
+                    let cuts = wan.deaf.entry(way).or_default();
+                    *cuts = cuts.saturating_sub(1);
+                }
             }
         }
         self.set_wan_links();
@@ -211,6 +297,7 @@ impl World {
     pub(in crate::world) fn heal_wan(&mut self) {
         if let Some(wan) = &mut self.wan {
             wan.cuts.clear();
+            wan.deaf.clear();
             wan.worse.clear();
             if self.bug == Some(Bug::ForgottenRoute) {
                 // The bug: one link stays as it is.

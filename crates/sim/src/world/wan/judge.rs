@@ -41,6 +41,12 @@ pub struct Counts {
     pub severed: u64,
     /// The longest request to another datacenter of all, in ms.
     pub any_ms_max: u64,
+    /// Prepared queries that had to find what is there at home.
+    pub queries: u64,
+    /// Prepared queries that had to find what is only elsewhere.
+    pub failovers: u64,
+    /// Prepared queries that could find nothing.
+    pub nothing: u64,
 }
 
 impl Counts {
@@ -55,11 +61,14 @@ impl Counts {
         self.unreachable += other.unreachable;
         self.severed += other.severed;
         self.any_ms_max = self.any_ms_max.max(other.any_ms_max);
+        self.queries += other.queries;
+        self.failovers += other.failovers;
+        self.nothing += other.nothing;
     }
 }
 
 impl Probe {
-    fn took(&self) -> Duration {
+    pub(super) fn took(&self) -> Duration {
         Duration::from_nanos(self.ended_ns - self.began_ns)
     }
 
@@ -101,6 +110,9 @@ impl Probe {
                 counts.any_ms_max = counts.any_ms_max.max(took_ms);
                 self.judge_other(other, seen, calendar, counts)
                     .or_else(|what| wrong(&what))?;
+            }
+            Asked::Query(wanted) => {
+                self.judge_query(wanted, calendar, counts).or_else(wrong)?;
             }
         }
         Ok(())
@@ -204,7 +216,7 @@ impl World {
         };
         let between: Vec<(Pair, Between)> = { wan.links.keys() }
             .map(|pair| {
-                let between = if wan.is_cut(*pair) || dark[pair.0] || dark[pair.1] {
+                let between = if wan.is_severed(*pair) || dark[pair.0] || dark[pair.1] {
                     Between::Severed
                 } else if wan.worse.contains_key(pair) {
                     Between::Rough
@@ -223,10 +235,15 @@ impl World {
     }
 
     fn health(&self, dc: usize) -> Health {
+        let moved = self.wan.as_ref().is_some_and(|wan| wan.moved.contains(&dc));
         let dc = &self.dcs[dc];
         let machines = &self.nodes[dc.machines.clone()];
+        if moved || machines.iter().any(Node::is_troubled) {
+            return Health::Crippled;
+        }
         let runs = |node: &&Node| node.slot.live().is_some();
-        if machines.iter().all(|node| runs(&node)) {
+        let is_whole = |node: &Node| runs(&node) && !node.is_leaving();
+        if machines.iter().all(is_whole) {
             return Health::Whole;
         }
         let left = self.nodes[dc.servers()].iter().filter(runs).count();

@@ -2,8 +2,8 @@
 //!
 //! Each pair of datacenters has a link of its own with 80 to 250 ms each way, jitter and losses (`links`). In every sixth
 //! world only one server of each datacenter is told of one of each other, and the rest of the WAN pool comes about by
-//! itself. Datacenters are cut off,
-//! links get worse, servers and leaders die, whole datacenters lose power ([`WanKind`]).
+//! itself. Datacenters are cut off, in one direction or both, links get worse, servers and leaders die, stand still, leave or
+//! move, disks fail, whole datacenters lose power ([`WanKind`]).
 //!
 //! What must hold:
 //!
@@ -11,6 +11,8 @@
 //! - A datacenter that nobody knows is unknown, one that failed is unreachable, each with its own error; no request to
 //!   another datacenter is without an answer for longer than a bound, one that nothing stands in the way of succeeds, and
 //!   servers whose processes are killed are routed around (`judge`).
+//! - A prepared query finds at home what is there, and in another datacenter what is not, as long as one can be reached, and
+//!   in the nearest when all is well (`queries`).
 //! - Each datacenter alone is linearizable for clients of which some come through others.
 //! - After all is healed, every agent reaches every datacenter within a bound, all servers see each other, every agent
 //!   names the datacenters in the order of their distance, and events stay where they belong (`after`).
@@ -23,9 +25,10 @@ mod faults;
 mod judge;
 mod links;
 mod probes;
+mod queries;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,6 +57,9 @@ const CLIENTS: u32 = 2;
 /// Identities of clients from elsewhere begin here.
 const FIRST_ABROAD: u32 = 100;
 
+/// From one datacenter to another.
+type Way = (usize, usize);
+
 fn pair(one: usize, other: usize) -> Pair {
     (one.min(other), one.max(other))
 }
@@ -66,6 +72,12 @@ pub(super) struct Wan {
     worse: BTreeMap<Pair, LinkFaults>,
     /// How many faults cut a pair apart now.
     cuts: BTreeMap<Pair, u32>,
+    /// How many faults keep what the first sends from the second now.
+    deaf: BTreeMap<Way, u32>,
+    /// Datacenters whose servers have other addresses than at the beginning.
+    moved: BTreeSet<usize>,
+    /// There is something for prepared queries to find.
+    has_queries: bool,
     calendar: Calendar,
     probes: Arc<Probes>,
     counts: judge::Counts,
@@ -79,6 +91,9 @@ impl Wan {
             links: links::draw(seed, dcs.len()),
             worse: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            deaf: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            has_queries: false,
             calendar: Calendar::new(dcs.len()),
             probes: Arc::default(),
             counts: judge::Counts::default(),
@@ -92,8 +107,15 @@ impl Wan {
         now.copied().unwrap_or_default()
     }
 
-    fn is_cut(&self, of: Pair) -> bool {
-        self.cuts.get(&of).is_some_and(|count| *count > 0)
+    /// True if nothing gets from the first to the second.
+    fn is_cut(&self, from: usize, to: usize) -> bool {
+        let counts = [self.cuts.get(&pair(from, to)), self.deaf.get(&(from, to))];
+        counts.into_iter().flatten().any(|count| *count > 0)
+    }
+
+    /// True if no request of one is answered by the other: something is cut, in one direction at least.
+    fn is_severed(&self, (one, other): Pair) -> bool {
+        self.is_cut(one, other) || self.is_cut(other, one)
     }
 
     /// The other datacenters, from the nearest on.
@@ -124,13 +146,16 @@ impl World {
         };
         for pair in wan.links.keys() {
             let (ones, others) = (ips(pair.0), ips(pair.1));
-            let (link, cut) = (wan.link(*pair), wan.is_cut(*pair));
+            let link = wan.link(*pair);
+            let cut = (wan.is_cut(pair.0, pair.1), wan.is_cut(pair.1, pair.0));
             for (one, other) in { ones.iter() }.flat_map(|a| others.iter().map(move |b| (*a, *b))) {
                 self.net.set_link_both(one, other, link);
-                if cut {
-                    self.net.cut_both(one, other);
-                } else {
-                    self.net.heal_both(one, other);
+                for (from, to, cut) in [(one, other, cut.0), (other, one, cut.1)] {
+                    if cut {
+                        self.net.cut(from, to);
+                    } else {
+                        self.net.heal(from, to);
+                    }
                 }
             }
         }
@@ -165,6 +190,9 @@ impl World {
             let prober = probes::Prober::new(number, &names, dc, Arc::clone(&wan.probes), seed);
             env.spawn("local probe", prober.clone().run_local());
             env.spawn("remote probe", prober.clone().run_remote());
+            if wan.has_queries {
+                env.spawn("query probe", prober.clone().run_queries());
+            }
             env.spawn("events", prober.run_events());
         }
     }

@@ -1,7 +1,7 @@
 //! Those who only look: requests whose fate the oracles judge.
 //!
 //! In every datacenter one asks its own agents, in turn and without pause, for what is there; one asks them for other
-//! datacenters and for one that does not exist; one fires events, here and there.
+//! datacenters and for one that does not exist; one fires events, here and there; one carries out prepared queries (`queries`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tribune_types::event::UserEvent;
 use tribune_types::id::Uuid;
 use tribune_types::kv::{KvEntry, KvOp};
 use tribune_types::member::MemberStatus;
-use tribune_types::query::{Consistency, Query, ReadOptions};
+use tribune_types::query::{Consistency, Query, ReadOptions, ServiceQuery};
 use tribune_types::text::{Text, text};
 use tribune_types::write::Write;
 
@@ -25,6 +25,7 @@ use super::super::bug::Bug;
 use super::super::clients::{Outside, Sent};
 use super::super::datacenter::Datacenter;
 use super::judge::{REMOTE_LIMIT, REMOTE_LIMIT_DISTURBED};
+use super::queries::{self, Wanted};
 
 /// A datacenter that does not exist.
 const NOWHERE: &str = "nowhere";
@@ -41,6 +42,8 @@ pub(super) enum Asked {
     Nowhere,
     /// Another datacenter, with what the agent's own pool said of it.
     Other(usize, Seen),
+    /// The own datacenter, for what a prepared query finds.
+    Query(Wanted),
 }
 
 /// What a server's pool says of another datacenter; nothing on clients, which have none.
@@ -56,6 +59,8 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Fine,
+    /// So many instances, in the datacenter of this number.
+    Found(usize, usize),
     Failed(RpcError),
     /// None in all the time that was given.
     NoAnswer,
@@ -91,11 +96,11 @@ impl Probes {
 pub(super) struct Prober {
     dc: usize,
     names: Vec<Text>,
-    outside: Arc<Outside>,
+    pub(super) outside: Arc<Outside>,
     probes: Arc<Probes>,
     /// Agent, life and datacenter: what was known to whom.
     known: BTreeSet<(usize, u64, usize)>,
-    rng: SmallRng,
+    pub(super) rng: SmallRng,
 }
 
 impl Prober {
@@ -116,7 +121,13 @@ impl Prober {
         }
     }
 
-    fn any_agent(&mut self) -> usize {
+    /// The number of a datacenter, or one that none has.
+    pub(super) fn number_of(&self, name: &str) -> usize {
+        let number = self.names.iter().position(|known| **known == *name);
+        number.unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn any_agent(&mut self) -> usize {
         self.rng.random_range(0..self.outside.slots.len())
     }
 
@@ -125,7 +136,7 @@ impl Prober {
         (self.dc + other) % self.names.len()
     }
 
-    async fn pause(&mut self, ms: std::ops::Range<u64>) {
+    pub(super) async fn pause(&mut self, ms: std::ops::Range<u64>) {
         let pause = Duration::from_millis(self.rng.random_range(ms));
         self.outside.env.sleep(pause).await;
     }
@@ -146,10 +157,11 @@ impl Prober {
                 if let Some(elsewhere) = first {
                     let _ = read(&handle, Some(elsewhere), Consistency::Stale).await;
                 }
-                match asked {
+                let done = match asked {
                     Asked::Read => read(&handle, None, Consistency::Default).await,
                     _ => write(&handle).await,
-                }
+                };
+                done.map(|()| Fate::Fine)
             })
             .await;
             self.pause(30..120).await;
@@ -178,17 +190,35 @@ impl Prober {
             // The bug: what fails is tried again for good.
             let forever = self.outside.bug == Some(Bug::TriesForever) && asked != Asked::Nowhere;
             let env = self.outside.env.clone();
+            let query = self.any_query();
             self.probe(agent, asked, |handle| async move {
                 loop {
-                    let found = read(&handle, Some(name.clone()), consistency).await;
+                    let (query, name) = (query.clone(), Some(name.clone()));
+                    let found = read_what(&handle, query, name, consistency).await;
                     if found.is_ok() || !forever {
-                        return found;
+                        return found.map(|()| Fate::Fine);
                     }
                     env.sleep(Duration::from_millis(200)).await;
                 }
             })
             .await;
             self.pause(50..250).await;
+        }
+    }
+
+    /// Something that every datacenter has.
+    fn any_query(&mut self) -> Query {
+        let service = ServiceQuery {
+            name: text(queries::EVERYWHERE),
+            ..ServiceQuery::default()
+        };
+        match self.rng.random_range(0..4) {
+            0 => Query::ServiceNodes(service),
+            1 => Query::ServiceHealth {
+                service,
+                passing_only: true,
+            },
+            _ => Query::KvGet { key: KEY.into() },
         }
     }
 
@@ -208,9 +238,13 @@ impl Prober {
         }
     }
 
-    async fn probe<F>(&mut self, agent: usize, asked: Asked, work: impl FnOnce(Handle) -> F)
-    where
-        F: Future<Output = Result<(), RpcError>> + Send + 'static,
+    pub(super) async fn probe<F>(
+        &mut self,
+        agent: usize,
+        asked: Asked,
+        work: impl FnOnce(Handle) -> F,
+    ) where
+        F: Future<Output = Result<Fate, RpcError>> + Send + 'static,
     {
         let is_server = agent < self.outside.servers;
         let life = |outside: &Outside| outside.slots[agent].live().map(|live| live.life);
@@ -224,7 +258,7 @@ impl Prober {
         let began_ns = self.outside.now_ns();
         let patience = REMOTE_LIMIT_DISTURBED + Duration::from_secs(1);
         let fate = match self.outside.ask(agent, patience, work).await {
-            Sent::Answered(Ok(()), _) => Fate::Fine,
+            Sent::Answered(Ok(fate), _) => fate,
             Sent::Answered(Err(err), _) => Fate::Failed(err),
             Sent::Not => Fate::NobodyThere,
             Sent::Lost if life(&self.outside) != first_life => Fate::NobodyThere,
@@ -278,12 +312,21 @@ pub(super) async fn read(
     datacenter: Option<Text>,
     consistency: Consistency,
 ) -> Result<(), RpcError> {
+    let query = Query::KvGet { key: KEY.into() };
+    read_what(handle, query, datacenter, consistency).await
+}
+
+async fn read_what(
+    handle: &Handle,
+    query: Query,
+    datacenter: Option<Text>,
+    consistency: Consistency,
+) -> Result<(), RpcError> {
     let options = ReadOptions {
         datacenter,
         consistency,
         ..ReadOptions::default()
     };
-    let query = Query::KvGet { key: KEY.into() };
     let read = handle.read(&Caller::internal(), query, &options).await;
     read.map(drop)
 }

@@ -70,6 +70,7 @@ fn live(world: &mut World, shape: &Federation, mix: &WanMix) -> Result<WanReport
     world.until("leaders", Duration::from_secs(60), World::has_leader)?;
     world.until("a WAN pool", POOL_LIMIT, World::wan_is_whole)?;
     world.routes()?;
+    world.prepare_queries()?;
     world.wan_chaos(mix, shape.chaos)?;
     let ms = |time: Duration| time.as_millis() as u64;
     let mut report = WanReport::default();
@@ -81,6 +82,7 @@ fn live(world: &mut World, shape: &Federation, mix: &WanMix) -> Result<WanReport
     world.until("convergence", Duration::from_secs(300), World::converged)?;
     report.order_ms_max = ms(world.distances()?);
     world.events()?;
+    world.queries_find_the_nearest()?;
     report.report = world.check_clients()?;
     report.counts = world.wan_counts();
     world.shutdown()?;
