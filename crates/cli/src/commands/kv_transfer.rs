@@ -34,7 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[
 /// One entry of the list.
 #[derive(Serialize, Deserialize)]
 struct Entry {
-    #[serde(alias = "Key")]
+    #[serde(default, alias = "Key")]
     key: String,
     #[serde(default, alias = "Flags")]
     flags: u64,
@@ -88,10 +88,11 @@ fn import(run: &mut Run<'_, '_>) -> Outcome {
         Ok(data) => data,
         Err(e) => return fail(format!("Error! {e}")),
     };
-    let entries: Vec<Entry> = serde_json::from_slice(&data)
+    // `null` is a list of none.
+    let entries: Option<Vec<Entry>> = serde_json::from_slice(&data)
         .map_err(|e| Failure::Text(format!("Cannot unmarshal data: {}", json_text(&data, &e))))?;
     let (client, query) = (run.client()?, run.query());
-    for entry in entries {
+    for entry in entries.unwrap_or_default() {
         let value = STANDARD.decode(&entry.value).map_err(|e| {
             let why = base64_text(&e);
             Failure::Text(format!(

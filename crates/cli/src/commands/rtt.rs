@@ -55,7 +55,8 @@ fn rtt(run: &mut Run<'_, '_>) -> Outcome {
     let missing = |name: &str| fail(format!("Could not find a coordinate for node {name:?}"));
     match pairs {
         (None, _) => missing(&first),
-        (_, None) => missing(&second),
+        // Of servers the first is named, whichever is missing: so does Consul.
+        (_, None) => missing(if wan { &first } else { &second }),
         (Some(a), Some(b)) => {
             let ms = distance_secs(&a, &b) * 1000.0;
             let source = if wan { "WAN" } else { "LAN" };
@@ -69,9 +70,9 @@ fn rtt(run: &mut Run<'_, '_>) -> Outcome {
 
 type Pair = (Option<Coords>, Option<Coords>);
 
+/// Node and datacenter, of which nothing else is asked than that one dot is between them.
 fn split(name: &str) -> Option<(&str, &str)> {
-    name.rsplit_once('.')
-        .filter(|(node, dc)| !node.is_empty() && !dc.is_empty())
+    name.split_once('.').filter(|(_, dc)| !dc.contains('.'))
 }
 
 fn lan_coords(
@@ -152,8 +153,11 @@ mod tests {
 
     #[test]
     fn wan_names_end_in_their_datacenter() {
-        assert_eq!(split("a.b.dc1"), Some(("a.b", "dc1")));
+        assert_eq!(split("a.dc1"), Some(("a", "dc1")));
+        assert_eq!(split("a."), Some(("a", "")));
+        assert_eq!(split(".dc1"), Some(("", "dc1")));
         assert_eq!(split("a"), None);
-        assert_eq!(split("a."), None);
+        assert_eq!(split("a.b.dc1"), None);
+        assert_eq!(split("a..dc1"), None);
     }
 }
