@@ -238,7 +238,8 @@ impl Finish {
             Shape::Found(view) => self.shared(answer, view),
             Shape::Keys { .. } => self.shared(answer, View::Plain),
             Shape::RawValue => raw_value(reply),
-            Shape::Refused(text) => response::error(ApiError::bad(text)),
+            // Without the headers of an answer.
+            Shape::Refused(text) => return response::error(ApiError::bad(text)),
         };
         let missing = response.status() == StatusCode::NOT_FOUND;
         match self.headers {
@@ -259,6 +260,9 @@ impl Finish {
         let mut answer = cached.value;
         answer.meta.consistency = options.consistency;
         let mut response = self.answer(&answer);
+        if matches!(self.shape, Shape::Refused(_)) {
+            return response;
+        }
         let found = HeaderValue::from_static(if cached.hit { "HIT" } else { "MISS" });
         response.headers_mut().insert(response::CACHE, found);
         if cached.hit {
