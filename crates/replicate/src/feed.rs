@@ -6,7 +6,7 @@
 //!
 //! Nobody holds the others up for long. A flow whose destination is down asks for nothing and is not waited for. One that
 //! cost the others more than [`HOLD_UP_MAX`] within a listing is left behind: its reader breaks off, and it reads by
-//! itself. So does one that starts from the beginning while the others wait for a change.
+//! itself. So does one that starts from the beginning, or has not seen what the others have, while they wait for a change.
 //!
 //! Memory: [`PIECES_MAX`] pieces of [`PIECE_SIZE`] for each flow; flows in step share them.
 
@@ -61,6 +61,8 @@ struct State {
     seats: usize,
     /// The thread waits for the source, or hands a listing out.
     busy: bool,
+    /// While it waits: for a listing unlike the one of this index.
+    asked: Option<u64>,
     wants: Vec<Want>,
 }
 
@@ -81,6 +83,7 @@ impl Feed {
             state: Mutex::new(State {
                 seats: 0,
                 busy: false,
+                asked: None,
                 wants: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -100,7 +103,7 @@ impl Feed {
     /// Serves the flows until there are none, or a stop. `ask` waits for a listing unlike the one of an index.
     pub(crate) fn run(&self, ask: impl Fn(u64) -> Result<Answer, AskError>, stop: &AtomicBool) {
         while let Some(mut wants) = self.gather(stop) {
-            let oldest = wants.iter().map(|want| want.index).min().unwrap_or(0);
+            let oldest = oldest(&wants);
             let asked = host::now();
             let answer = match ask(oldest) {
                 Ok(answer) => answer,
@@ -123,7 +126,11 @@ impl Feed {
                 wants = newer;
             }
             // Those who came while it was waited for have waited less: they learn only what is new to them.
-            wants.append(&mut self.lock().wants);
+            {
+                let mut state = self.lock();
+                state.asked = None;
+                wants.append(&mut state.wants);
+            }
             let is_news = |want: &Want| want.index == 0 || want.index != answer.index;
             let (guests, rest): (Vec<_>, Vec<_>) = wants.into_iter().partition(is_news);
             self.lock().wants.extend(rest);
@@ -134,7 +141,7 @@ impl Feed {
     /// Those who ask, as soon as somebody does; `None` at the end.
     fn gather(&self, stop: &AtomicBool) -> Option<Vec<Want>> {
         let mut state = self.lock();
-        state.busy = false;
+        (state.busy, state.asked) = (false, None);
         loop {
             if state.seats == 0 || stop.load(Relaxed) {
                 // Whoever still asks reads by itself.
@@ -154,8 +161,14 @@ impl Feed {
             state = self.lock();
         }
         state.busy = true;
+        state.asked = Some(oldest(&state.wants));
         Some(std::mem::take(&mut state.wants))
     }
+}
+
+/// The index of the flow that has seen least.
+fn oldest(wants: &[Want]) -> u64 {
+    wants.iter().map(|want| want.index).min().unwrap_or(0)
 }
 
 impl Want {
@@ -171,7 +184,9 @@ impl Seat {
         let (answer, inbox) = sync_channel(1);
         {
             let mut state = self.0.lock();
-            if state.busy && index == 0 {
+            // What is new to it does not end a wait for what is new to all others.
+            let is_late = state.asked.is_some_and(|asked| index < asked);
+            if state.busy && (index == 0 || is_late) {
                 return None;
             }
             state.wants.push(Want { index, answer });
@@ -426,22 +441,24 @@ mod tests {
     }
 
     #[test]
-    fn who_starts_while_the_others_wait_reads_by_itself() {
-        let source = Source::new(Some(10));
-        let stop = AtomicBool::new(false);
-        let waits = |seat: &Seat| {
-            assert!(matches!(
-                seat.look(INDEX, &stop),
-                Some(Ok(Seen::Nothing { .. }))
-            ));
-        };
-        let starts = |seat: &Seat| {
-            while source.asked.load(Relaxed) == 0 {
-                host::sleep(HAND_PAUSE);
-            }
-            assert!(seat.look(0, &stop).is_none());
-        };
-        run(&source, vec![Box::new(waits), Box::new(starts)]);
+    fn who_starts_or_is_late_while_the_others_wait_reads_by_itself() {
+        for seen in [0, INDEX - 1] {
+            let source = Source::new(Some(10));
+            let stop = AtomicBool::new(false);
+            let waits = |seat: &Seat| {
+                assert!(matches!(
+                    seat.look(INDEX, &stop),
+                    Some(Ok(Seen::Nothing { .. }))
+                ));
+            };
+            let comes = |seat: &Seat| {
+                while source.asked.load(Relaxed) == 0 {
+                    host::sleep(HAND_PAUSE);
+                }
+                assert!(seat.look(seen, &stop).is_none(), "{seen}");
+            };
+            run(&source, vec![Box::new(waits), Box::new(comes)]);
+        }
     }
 
     #[test]

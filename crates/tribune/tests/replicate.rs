@@ -618,12 +618,20 @@ fn several_destinations_read_their_source_once_for_each_change() {
 fn a_destination_that_stands_still_does_not_keep_the_others_from_their_copies() {
     let (from, to, running) = to_three();
     to[2].signal("-STOP");
+    let began = Instant::now();
     // More than is on its way to one of them.
     let value = vec![b'v'; 200_000];
     for key in 0..20 {
         put(&from, &format!("a/large-{key:02}"), &value);
     }
     all_have(&running, &to[..2], "a/large-19");
+    // Not with the next change, nor with the end of a wait for one, which takes two minutes.
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_secs(60),
+        "{took:?}\n{}",
+        running.log()
+    );
     to[2].signal("-CONT");
     all_have(&running, &to, "a/large-19");
     for node in &to {
