@@ -305,6 +305,42 @@ fn answers_are_those_of_consul() {
 }
 
 #[test]
+fn where_nobody_can_be_asked_the_failure_speaks_for_the_zone() {
+    let (_, settings) = server("A");
+    for name in [
+        "web.service.consul",
+        "_web._tcp.service.dc2.consul",
+        "a.node.dc2.consul",
+        "web.connect.consul",
+        "q.query.dc2.consul",
+    ] {
+        let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+        packet.extend_from_slice(Name::from_text(name).unwrap().wire());
+        packet.extend_from_slice(b"\0\x01\0\x01");
+        let Parsed::Request(request) = parse(&packet) else {
+            panic!()
+        };
+        let (mut facts, mut scratch, mut out) = (Facts::default(), Scratch::default(), Vec::new());
+        loop {
+            let context = Context {
+                settings: &settings,
+                facts: &facts,
+                transport: Transport::Udp,
+                client: std::net::IpAddr::from([127, 0, 0, 1]),
+                now_unix: 1,
+                seed: 1,
+            };
+            let Step::Need(lookup) = resolve(&request, &context, &mut scratch, &mut out) else {
+                break;
+            };
+            facts.add(lookup, Fact::Failed);
+        }
+        // An answer, authoritative, recursion desired; none available; the server failed. Seen on Consul 1.8.7.
+        assert_eq!(out[2..4], [0x85, 0x02], "{name}");
+    }
+}
+
+#[test]
 fn each_of_the_instances_is_answered_about_equally_often() {
     let (world, settings) = server("A");
     let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();

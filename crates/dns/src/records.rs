@@ -49,6 +49,12 @@ impl Response {
         self.authoritative = false;
     }
 
+    /// What is said of a name of the zone when nobody could be asked about it. Consul speaks for the zone all the same.
+    pub(crate) fn fail_in_zone(&mut self) {
+        self.fail(rcode::SERVFAIL);
+        self.authoritative = true;
+    }
+
     /// The header bits this adds to those copied from the request.
     pub(crate) fn flags(&self) -> u16 {
         let bit = |on: bool, bit: u16| if on { bit } else { 0 };

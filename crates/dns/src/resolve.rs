@@ -395,8 +395,7 @@ impl Resolver<'_> {
                 Ok(())
             }
             Fact::Catalog(_) | Fact::Failed | Fact::Host(_) => {
-                // Consul speaks for the zone all the same.
-                response.rcode = rcode::SERVFAIL;
+                response.fail_in_zone();
                 Ok(())
             }
         }
@@ -466,7 +465,7 @@ impl Resolver<'_> {
                 Ok(None)
             }
             Fact::Failed | Fact::Host(_) | Fact::Executed(_) => {
-                response.fail(rcode::SERVFAIL);
+                response.fail_in_zone();
                 Ok(None)
             }
         }
@@ -760,7 +759,7 @@ impl Resolver<'_> {
                 return Ok(());
             }
             Fact::Failed | Fact::Host(_) | Fact::Executed(_) => {
-                response.fail(rcode::SERVFAIL);
+                response.fail_in_zone();
                 return Ok(());
             }
         };
