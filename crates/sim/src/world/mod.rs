@@ -384,13 +384,16 @@ impl World {
     fn start(&mut self, number: usize) -> Result<(), String> {
         let dc = &self.dcs[self.dc_of(number)];
         // The servers; once some have moved, or this one has left, all agents: servers that all moved, or left, and lost what
-        // they remembered of the pool, know no client, and no client knows them.
-        let named = if self.addresses == 0 && !self.nodes[number].has_left() {
+        // they remembered of the pool, know no client, and no client knows them. Not itself then: who finds that looks no
+        // further, and may be the first to be there.
+        let is_usual = self.addresses == 0 && !self.nodes[number].has_left();
+        let named = if is_usual {
             dc.servers()
         } else {
             dc.machines.clone()
         };
-        let join = self.nodes[named].iter().map(Node::ip).collect();
+        let named = named.filter(|other| is_usual || *other != number);
+        let join = named.map(|other| self.nodes[other].ip()).collect();
         let abroad = self.joins_abroad(number);
         let node = &mut self.nodes[number];
         if node.is_up() || self.gone.contains(&number) {

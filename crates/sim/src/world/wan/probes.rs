@@ -49,7 +49,7 @@ pub(super) enum Asked {
 /// What a server's pool says of another datacenter; nothing on clients, which have none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// It had a member there before the request, in this life.
+    /// It had a member there before the request, in this life, and not all of them have left.
     pub(super) known: bool,
     /// A server there was alive before or after the request.
     pub(super) alive: Option<bool>,
@@ -255,6 +255,7 @@ impl Prober {
         {
             self.known.insert((agent, life, other));
         }
+        let left_before = self.has_left(agent, asked);
         let began_ns = self.outside.now_ns();
         let patience = REMOTE_LIMIT_DISTURBED + Duration::from_secs(1);
         let fate = match self.outside.ask(agent, patience, work).await {
@@ -269,6 +270,8 @@ impl Prober {
             Asked::Other(other, _) if is_server => {
                 let known =
                     first_life.is_some_and(|life| self.known.contains(&(agent, life, other)));
+                // Whose servers have all left is unknown again.
+                let known = known && !left_before && !self.has_left(agent, asked);
                 let alive = [before, after].contains(&Some(true));
                 let alive = before.or(after).map(|_| alive);
                 Asked::Other(other, Seen { known, alive })
@@ -285,6 +288,17 @@ impl Prober {
             fate,
         };
         self.probes.0.lock().push(probe);
+    }
+
+    /// True if all servers of the datacenter that is asked have left, as an agent's pool has it.
+    fn has_left(&self, agent: usize, asked: Asked) -> bool {
+        let (Asked::Other(other, _), Some(live)) = (asked, self.outside.slots[agent].live()) else {
+            return false;
+        };
+        let suffix = format!(".{}", self.names[other]);
+        let members = live.handle.members(true);
+        let mut there = { members.iter() }.filter(|member| member.name.ends_with(&suffix));
+        there.all(|member| member.status == MemberStatus::Left)
     }
 
     /// Whether an agent's pool has a living server of the datacenter that is asked; `None` if it has none at all.
