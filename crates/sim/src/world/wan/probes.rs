@@ -297,8 +297,10 @@ impl Prober {
         };
         let suffix = format!(".{}", self.names[other]);
         let members = live.handle.members(true);
-        let mut there = { members.iter() }.filter(|member| member.name.ends_with(&suffix));
-        there.all(|member| member.status == MemberStatus::Left)
+        let there = { members.iter() }.filter(|member| member.name.ends_with(&suffix));
+        // Those that were forgotten have not left.
+        let left = there.map(|member| member.status == MemberStatus::Left);
+        left.reduce(|one, other| one && other) == Some(true)
     }
 
     /// Whether an agent's pool has a living server of the datacenter that is asked; `None` if it has none at all.
