@@ -356,6 +356,15 @@ impl Story {
 
     /// Writes 1, 2, 3, each once the watcher has seen the one before.
     fn count(&self) {
+        // Who may answer with what is old has something old.
+        self.must("PUT", "/v1/kv/story/counter", "0");
+        let servers = self.servers.lock().expect("no panic");
+        let all: Vec<&Node> = servers.iter().collect();
+        on_all(&all, "the counter", |server| {
+            let path = "/v1/kv/story/counter?stale";
+            try_request(server.http(), "GET", path, b"").is_ok_and(|answer| answer.status == 200)
+        });
+        drop(servers);
         let mut n = 0;
         while self.goes_on() {
             n += 1;
