@@ -105,7 +105,7 @@ fn clusters_whose_servers_come_and_go_keep_their_promises() {
         let report = report.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         sum.add(&report);
     }
-    assert!(sum.moved * 2 > count, "hardly anybody handed over: {sum:?}");
+    assert!(sum.moved * 4 > count, "hardly anybody handed over: {sum:?}");
 }
 
 #[test]
