@@ -20,6 +20,7 @@ pub fn three_servers(kind: &Kind, hcl: &str) -> Vec<Node> {
         server.spawn();
     }
     let all: Vec<&Node> = servers.iter().collect();
+    on_all(&all, "the end of its join", |server| server.joins() == 1);
     on_all(&all, "three voters", |server| voters(server) == 3);
     on_all(&all, "the servers in the catalog", |server| {
         ["s1", "s2", "s3"]
@@ -40,6 +41,7 @@ pub fn client_of(kind: &Kind, name: &str, servers: &[Node], hcl: &str) -> Node {
     );
     let mut client = Node::prepare(kind, name, &hcl);
     client.spawn();
+    client.wait_for("the end of its join", |client| client.joins() == 1);
     client.wait_for("its registration", |client| {
         client.health(name).as_deref() == Some("passing")
     });

@@ -190,6 +190,15 @@ impl Node {
         read_log(self.dir.path())
     }
 
+    /// How many times it has asked all that it was to join. Until then each answer may hide an event from it: whoever joins
+    /// wants none of those that were there before.
+    pub fn joins(&self) -> usize {
+        let log = self.log();
+        let joined =
+            |line: &&str| line.contains("Join cluster completed") && line.contains("cluster=LAN");
+        log.lines().filter(joined).count()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         kill(&mut self.child);
